@@ -1,0 +1,347 @@
+"""The boundary between meshnetd and the forwarder: every verb, every fact, one codec, one version.
+
+Verbs go down (meshnetd to forwarder), facts go up.  Each is one SOCK_SEQPACKET message of at most MESSAGE_BYTES, a
+msgpack map with the field `t` naming its type; file descriptors travel beside it (SCM_RIGHTS).  The forwarder opens
+every connection with `Hello` and duplicates of its descriptors: first the data sockets, then the TAPs, in the order
+in which `Hello` lists them.  Neither side ever blocks on the other (docs/architecture.md).
+
+Rule: this file is the whole contract.  A change that an older forwarder or meshnetd could misread raises VERSION.
+"""
+
+from typing import Final
+
+import msgspec
+
+__all__ = [
+    "FACTS_QUEUED",
+    "MESSAGE_BYTES",
+    "VERSION",
+    "AddNetwork",
+    "AddSocket",
+    "Address",
+    "BoundaryError",
+    "Configure",
+    "Counters",
+    "DropNetwork",
+    "DropPeer",
+    "DropSession",
+    "EndpointRow",
+    "Fact",
+    "Handshake",
+    "Hello",
+    "InstallSession",
+    "Moved",
+    "NetworkRow",
+    "PeerCounters",
+    "Progress",
+    "ProgressRow",
+    "ReadCounters",
+    "SendDatagram",
+    "SessionEnded",
+    "SessionRow",
+    "SetEndpoints",
+    "SetPath",
+    "SocketRow",
+    "Stop",
+    "Trouble",
+    "Verb",
+    "Wanted",
+    "decode_fact",
+    "decode_verb",
+    "encode",
+]
+
+VERSION: Final = 1
+MESSAGE_BYTES: Final = 65_536
+FDS_PER_MESSAGE: Final = 200
+FACTS_QUEUED: Final = {
+    "Handshake": 256,
+    "Moved": 64,
+    "SessionEnded": 256,
+    "Trouble": 64,
+    "Counters": 8,
+    "Progress": 4,
+}
+"""How many facts of a kind wait for a slow meshnetd before the oldest is dropped; `Wanted` waits once per peer."""
+
+Address = tuple[str, int]
+"""Underlay address of a peer: literal IPv4 or IPv6 host (a link-local one with %scope) and UDP port."""
+
+
+class BoundaryError(Exception):
+    """A message of the other process that is not of this version's form."""
+
+
+class _Message(msgspec.Struct, frozen=True, tag_field="t", tag=True, forbid_unknown_fields=True):
+    pass
+
+
+# --- verbs ---------------------------------------------------------------------------------------------------------
+
+
+class Configure(_Message, frozen=True):
+    """Who this forwarder works for; sent once, before any other verb."""
+
+    mesh: bytes
+    peer: bytes
+    suite: str
+    mac1_key: bytes
+    """32 bytes: the key under which handshake datagrams to this peer carry their mac1."""
+
+
+class AddSocket(_Message, frozen=True):
+    """Take one data socket (descriptor beside the message), already bound and configured."""
+
+    family: int
+    port: int
+    gso: bool
+    gro: bool
+
+
+class AddNetwork(_Message, frozen=True):
+    """Take one TAP (descriptor beside the message) as the port of a network."""
+
+    number: int
+    device: str
+    mtu: int
+
+
+class DropNetwork(_Message, frozen=True):
+    """Forget a network; its TAP is closed."""
+
+    number: int
+
+
+class EndpointRow(msgspec.Struct, frozen=True, array_like=True):
+    """One endpoint's MAC and the peer that owns it; an empty peer means this host."""
+
+    mac: bytes
+    peer: bytes
+
+
+class SetEndpoints(_Message, frozen=True):
+    """Change the table of one network: rows set, MACs gone."""
+
+    number: int
+    endpoints: list[EndpointRow]
+    gone: list[bytes] = []
+
+
+class InstallSession(_Message, frozen=True):
+    """A finished handshake.  The keys live in the forwarder alone from here on; an index is installed once."""
+
+    peer: bytes
+    index: int
+    remote_index: int
+    send_key: bytes
+    receive_key: bytes
+    initiator: bool
+    address: Address
+    mtu: int
+    """Path MTU towards the address in bytes, IP header included."""
+    features: int
+    """What the peer's TAP takes (TSO4=1, TSO6=2, ECN=4, USO4=8, USO6=16)."""
+    largest_record: int
+
+
+class SetPath(_Message, frozen=True):
+    """Where a peer is to be reached, and the path MTU towards it."""
+
+    peer: bytes
+    address: Address
+    mtu: int
+
+
+class DropSession(_Message, frozen=True):
+    """End one session."""
+
+    index: int
+
+
+class DropPeer(_Message, frozen=True):
+    """End all sessions of a peer and forget what waits for it."""
+
+    peer: bytes
+
+
+class SendDatagram(_Message, frozen=True):
+    """Send a handshake datagram as it is."""
+
+    address: Address
+    data: bytes
+
+
+class ReadCounters(_Message, frozen=True):
+    """Ask for one `Counters` fact with this number."""
+
+    request: int
+
+
+class Stop(_Message, frozen=True):
+    """End the forwarder process."""
+
+
+Verb = (
+    Configure
+    | AddSocket
+    | AddNetwork
+    | DropNetwork
+    | SetEndpoints
+    | InstallSession
+    | SetPath
+    | DropSession
+    | DropPeer
+    | SendDatagram
+    | ReadCounters
+    | Stop
+)
+
+
+# --- facts ---------------------------------------------------------------------------------------------------------
+
+
+class SocketRow(msgspec.Struct, frozen=True, array_like=True):
+    """A data socket the forwarder holds."""
+
+    family: int
+    port: int
+    gso: bool
+    gro: bool
+
+
+class NetworkRow(msgspec.Struct, frozen=True, array_like=True):
+    """A network the forwarder serves."""
+
+    number: int
+    device: str
+    mtu: int
+
+
+class SessionRow(msgspec.Struct, frozen=True, array_like=True):
+    """A live session: never its keys."""
+
+    index: int
+    peer: bytes
+    age_s: float
+    initiator: bool
+    current: bool
+    address: Address
+    remote_index: int = 0
+
+
+class Hello(_Message, frozen=True):
+    """First fact of every connection: what this forwarder is and holds."""
+
+    version: int
+    mesh: bytes
+    peer: bytes
+    boot: bytes
+    """8 random bytes of the forwarder process; an adopted forwarder keeps them, so peers see no restart."""
+    pid: int
+    sockets: list[SocketRow]
+    networks: list[NetworkRow]
+    sessions: list[SessionRow]
+
+
+class Handshake(_Message, frozen=True):
+    """A handshake datagram whose length, type and mac1 are right."""
+
+    address: Address
+    data: bytes
+
+
+class Wanted(_Message, frozen=True):
+    """A frame waits for a peer without a session."""
+
+    peer: bytes
+
+
+class ProgressRow(msgspec.Struct, frozen=True, array_like=True):
+    """What a session did since it began; ages in seconds, -1 for never."""
+
+    index: int
+    sent_records: int
+    received_records: int
+    sent_bytes: int
+    received_bytes: int
+    last_sent_age_s: float
+    """Since the last record that carried a frame (keepalives do not count)."""
+    last_received_age_s: float
+    """Since the last authenticated record of any kind."""
+
+
+class Progress(_Message, frozen=True):
+    """Once a second: the sessions whose counters changed."""
+
+    sessions: list[ProgressRow]
+
+
+class Moved(_Message, frozen=True):
+    """An authenticated newest record of a peer came from another address."""
+
+    peer: bytes
+    address: Address
+
+
+class SessionEnded(_Message, frozen=True):
+    """The forwarder ended a session by itself (its key expired or its counter is used up)."""
+
+    index: int
+    reason: str
+
+
+class PeerCounters(msgspec.Struct, frozen=True, array_like=True):
+    """Sums over all sessions of a peer since the forwarder started."""
+
+    peer: bytes
+    sent_records: int
+    received_records: int
+    sent_bytes: int
+    received_bytes: int
+    mtu: int
+    address: Address
+
+
+class Counters(_Message, frozen=True):
+    """Answer to `ReadCounters`."""
+
+    request: int
+    drops: dict[str, int]
+    peers: list[PeerCounters]
+
+
+class Trouble(_Message, frozen=True):
+    """Something on this host that an operator may want to know: one line."""
+
+    what: str
+
+
+Fact = Hello | Handshake | Wanted | Progress | Moved | SessionEnded | Counters | Trouble
+
+_encoder = msgspec.msgpack.Encoder()
+_verbs: "msgspec.msgpack.Decoder[Verb]" = msgspec.msgpack.Decoder(Verb)
+_facts: "msgspec.msgpack.Decoder[Fact]" = msgspec.msgpack.Decoder(Fact)
+
+
+def encode(message: Verb | Fact) -> bytes:
+    """Encode a verb or a fact; raises BoundaryError when it would exceed MESSAGE_BYTES."""
+    data = _encoder.encode(message)
+    if len(data) > MESSAGE_BYTES:
+        raise BoundaryError(f"{type(message).__name__} of {len(data)} bytes exceeds {MESSAGE_BYTES}")
+    return data
+
+
+def decode_verb(data: bytes) -> Verb:
+    """Decode what meshnetd sent; raises BoundaryError."""
+    try:
+        return _verbs.decode(data)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise BoundaryError(f"not a verb of version {VERSION}: {type(error).__name__}") from None
+
+
+def decode_fact(data: bytes) -> Fact:
+    """Decode what the forwarder sent; raises BoundaryError."""
+    try:
+        return _facts.decode(data)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise BoundaryError(f"not a fact of version {VERSION}: {type(error).__name__}") from None
