@@ -114,9 +114,7 @@ def dh(private: bytes, public: bytes) -> bytes:
     if len(public) != KEY_SIZE:
         raise RemoteError("public key of a wrong length")
     try:
-        return X25519PrivateKey.from_private_bytes(private).exchange(
-            X25519PublicKey.from_public_bytes(public)
-        )
+        return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
         raise RemoteError("public key of low order") from None
 

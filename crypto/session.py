@@ -15,7 +15,7 @@ from crypto.errors import LocalError, RemoteError
 from crypto.primitives import InvalidTag, Suite, aead
 from crypto.replay import ReplayWindow
 
-__all__ = ["COUNTER_LIMIT", "HEADER_BYTES", "TAG_BYTES", "CounterExhausted", "Opener", "Sealer"]
+__all__ = ["COUNTER_LIMIT", "HEADER_BYTES", "TAG_BYTES", "CounterExhausted", "Opener", "Sealer", "Suite"]
 
 HEADER_BYTES = 16
 TAG_BYTES = 16
