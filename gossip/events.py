@@ -1,0 +1,144 @@
+"""What the core hands to its host: writes, messages, events, and what it answers to queries.
+
+Purpose: the whole output of `gossip.node.Node` as plain data, so that the daemon and the simulation drive one core.
+Rule: an `Output` is applied in the order persist, send, tell, and nothing of send or tell may leave before the writes
+of persist are durable. The writes of one `Output` are one transaction.
+Flow: Node method -> Output -> host's runner. Peers are known by their 32-byte identity.
+Own state is not told back: `PeerSeen` and `EndpointSet` speak of other peers; `NetworkSeen` of every network, and
+`EndpointGone` of any endpoint that stopped counting for another reason than this host's own `drop_endpoint`.
+Reference: design §5, §6 (persist before tell).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gossip.bodies import EndpointBody, NetworkBody, PeerBody
+
+SPACE_STATEMENT = "gossip.statement"
+SPACE_OWN = "gossip.own"
+SPACE_LEASE = "gossip.lease"
+SPACE_PROOF = "gossip.proof"
+SPACES = (SPACE_STATEMENT, SPACE_OWN, SPACE_LEASE, SPACE_PROOF)
+"""Every space of the store the core writes; all rows of all of them are what `Node(stored=...)` wants back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """One durable write; `value` None deletes the row."""
+
+    space: str
+    key: bytes
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSeen:
+    """A peer is new, or its statement changed."""
+
+    peer: bytes
+    body: PeerBody
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLeft:
+    """A peer said it left the mesh for good."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """The graph of links reaches the peer, or no longer does. Advice: it ends no session."""
+
+    peer: bytes
+    reachable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSeen:
+    """A network is new, or its parameters changed."""
+
+    body: NetworkBody
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSet:
+    """Another peer's endpoint counts from now on, or changed."""
+
+    owner: bytes
+    body: EndpointBody
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointGone:
+    """An endpoint no longer counts."""
+
+    owner: bytes
+    network: int
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Open a link to the peer: any of `addresses`, in order. A failure needs no report: the core tries again."""
+
+    peer: bytes
+    static: bytes
+    addresses: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    """Close the link; the core has forgotten it already."""
+
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something an operator should read: equivocation, state that was rolled back, two grants for one range."""
+
+    what: str
+
+
+Event = PeerSeen | PeerLeft | Reachable | NetworkSeen | EndpointSet | EndpointGone | Dial | CloseLink | Trouble
+
+
+@dataclass(slots=True)
+class Output:
+    """One step's consequences: durable writes, then (link id, message) pairs, then events."""
+
+    persist: list[Put] = field(default_factory=list)
+    send: list[tuple[int, bytes]] = field(default_factory=list)
+    tell: list[Event] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One address in use by one of this host's endpoints: "a.b.c.d/len" with the pool's length, and its number."""
+
+    network: int
+    address: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """What is known of one peer. `reachable` of the own entry is always true."""
+
+    identity: bytes
+    body: PeerBody
+    reachable: bool
+    left: bool
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RangeView:
+    """A half-open range of addresses as integers, and the identity of the peer that owns it."""
+
+    start: int
+    end: int
+    owner: bytes

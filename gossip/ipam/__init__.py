@@ -1,0 +1,1 @@
+"""Who owns which addresses of a network, and which of the own ones are in use (pure)."""

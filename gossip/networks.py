@@ -1,0 +1,208 @@
+"""The networks of the mesh, their rings, and which endpoints count.
+
+Purpose: the meaning of network, grant and endpoint statements, kept in step with the view.
+Rule: only the mesh's founder founds networks yet, so a network's number has one possible owner. An endpoint counts
+while its network is known, its owner is not quarantined, each of its addresses lies in a range its owner owns, and no
+other such endpoint holds the address with a greater lease number (equal numbers: the smaller key). Else it waits,
+silently: the grant may still be on its way.
+Flow: `apply(change)` for each change of the view -> `refresh()` -> events.
+Reference: design §4.6, §6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gossip import limits
+from gossip.bodies import ENDPOINT, GRANT, NETWORK, EndpointBody, Grant, NetworkBody, decode_body
+from gossip.events import EndpointGone, EndpointSet, Event, NetworkSeen, Trouble
+from gossip.ipam.ranges import network_of, parse_interface
+from gossip.ipam.ring import Deed, Ring
+from gossip.statements import Statement
+from gossip.view import Change
+
+Place = tuple[bytes, bytes]  # owner, statement key
+_LARGEST_NUMBER_HEEDED = limits.U64_MAX // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An endpoint statement: its body, its addresses as integers with lease numbers, the incarnation it is of."""
+
+    body: EndpointBody
+    numbers: dict[int, int]
+    incarnation: int
+
+
+class Directory:
+    """Networks by number, their grants and rings, and endpoints by owner and key."""
+
+    def __init__(self, identity: bytes, quarantined: Callable[[bytes, int], bool]) -> None:
+        self._identity = identity
+        self._quarantined = quarantined
+        self._founders: dict[bytes, None] = {}
+        self._claimed: dict[int, dict[bytes, NetworkBody]] = {}
+        self._deeds: dict[int, dict[bytes, Deed]] = {}
+        self._claims: dict[Place, Claim] = {}
+        self._by_address: dict[tuple[int, int], dict[Place, int]] = {}
+        self._of_network: dict[int, dict[Place, None]] = {}
+        self._told: dict[Place, EndpointBody] = {}
+        self._changed: dict[Place, None] = {}
+        self._stale: dict[int, None] = {}
+        self._forks_told: dict[str, None] = {}
+        self.networks: dict[int, NetworkBody] = {}
+        self.rings: dict[int, Ring] = {}
+
+    def founder(self, owner: bytes) -> None:
+        """The owner proved to be the mesh's founder: what it said of networks counts."""
+        if owner not in self._founders:
+            self._founders[owner] = None
+            self._stale.update(dict.fromkeys(number for number, by in self._claimed.items() if owner in by))
+
+    def apply(self, change: Change) -> None:
+        """Follow one change of the view."""
+        kind, key = change.slot
+        if kind == NETWORK:
+            self._apply_network(change.owner, int.from_bytes(key, "big"), change.new)
+        elif kind == GRANT and change.new is not None:
+            self._apply_grant(change.owner, key, change.new)
+        elif kind == ENDPOINT:
+            self._apply_endpoint((change.owner, key), change.new)
+
+    def suspect(self, owner: bytes) -> None:
+        """The owner's quarantine changed: look at its endpoints again."""
+        self._changed.update(dict.fromkeys(place for place in self._claims if place[0] == owner))
+
+    def refresh(self) -> list[Event]:
+        """Bring rings and counting endpoints up to date; returns what changed for the host."""
+        events: list[Event] = []
+        for number in sorted(self._stale):
+            events += self._rebuild(number)
+            self._changed.update(self._of_network.get(number, {}))
+        self._stale = {}
+        affected: dict[Place, None] = dict(self._changed)
+        for place in self._changed:
+            affected.update(self._rivals(place))
+        self._changed = {}
+        for place in sorted(affected):
+            events += self._judge(place)
+        return events
+
+    def endpoints(self, network: int | None) -> list[tuple[bytes, EndpointBody]]:
+        """The endpoints that count, own ones included, by owner and key."""
+        places = sorted(self._told)
+        return [(p[0], self._told[p]) for p in places if network in (None, self._told[p].network)]
+
+    def number_above(self, network: int, address: int) -> int:
+        """The greatest lease number any statement gave the address; absurd ones are not heeded."""
+        numbers = self._by_address.get((network, address), {}).values()
+        return max((number for number in numbers if number <= _LARGEST_NUMBER_HEEDED), default=0)
+
+    def _apply_network(self, owner: bytes, number: int, new: Statement | None) -> None:
+        claimed = self._claimed.setdefault(number, {})
+        claimed.pop(owner, None)
+        if new is not None and new.body is not None:
+            body = decode_body(NETWORK, new.body)
+            assert isinstance(body, NetworkBody)
+            claimed[owner] = body
+        self._stale[number] = None
+
+    def _apply_grant(self, donor: bytes, key: bytes, new: Statement) -> None:
+        if new.body is None:
+            return
+        grant = decode_body(GRANT, new.body)
+        assert isinstance(grant, Grant)
+        deed = Deed(key, donor, grant)
+        self._deeds.setdefault(grant.network, {})[key] = deed
+        ring = self.rings.get(grant.network)
+        if ring is not None:
+            ring.add(deed)
+        self._stale[grant.network] = None
+
+    def _apply_endpoint(self, place: Place, new: Statement | None) -> None:
+        self._changed.update(self._rivals(place))
+        self._changed[place] = None
+        old = self._claims.pop(place, None)
+        if old is not None:
+            for address in old.numbers:
+                holders = self._by_address[old.body.network, address]
+                del holders[place]
+                if not holders:
+                    del self._by_address[old.body.network, address]
+            del self._of_network[old.body.network][place]
+        if new is None or new.body is None:
+            return
+        body = decode_body(ENDPOINT, new.body)
+        assert isinstance(body, EndpointBody)
+        numbers = {parse_interface(text)[0]: number for text, number in body.addresses}
+        self._claims[place] = Claim(body, numbers, new.incarnation)
+        self._of_network.setdefault(body.network, {})[place] = None
+        for address, number in numbers.items():
+            self._by_address.setdefault((body.network, address), {})[place] = number
+
+    def _rebuild(self, number: int) -> list[Event]:
+        owner, body = self._founded(number)
+        known = self.networks.get(number)
+        if owner is None or body is None:
+            self.networks.pop(number, None)
+            self.rings.pop(number, None)
+            return []
+        events: list[Event] = []
+        if known != body:
+            self.networks[number] = body
+            ring = self.rings[number] = Ring([network_of(pool) for pool in body.pools], owner)
+            for deed in self._deeds.get(number, {}).values():
+                ring.add(deed)
+            events.append(NetworkSeen(body))
+        ring = self.rings[number]
+        ring.tiles()
+        for fork in ring.forks:
+            text = f"network {body.name}: {fork}"
+            if text not in self._forks_told:
+                self._forks_told[text] = None
+                events.append(Trouble(text))
+        return events
+
+    def _founded(self, number: int) -> tuple[bytes | None, NetworkBody | None]:
+        claimed = self._claimed.get(number, {})
+        owner = min((owner for owner in claimed if owner in self._founders), default=None)
+        return (None, None) if owner is None else (owner, claimed[owner])
+
+    def _rivals(self, place: Place) -> dict[Place, None]:
+        claim = self._claims.get(place)
+        if claim is None:
+            return {}
+        network = claim.body.network
+        return {rival: None for address in claim.numbers for rival in self._by_address.get((network, address), {})}
+
+    def _counts(self, place: Place, claim: Claim) -> bool:
+        ring = self.rings.get(claim.body.network)
+        owner = place[0]
+        if ring is None or self._quarantined(owner, claim.incarnation):
+            return False
+        return all(
+            ring.owner(address) == owner and self._winner(claim.body.network, address, owner) == place
+            for address in claim.numbers
+        )
+
+    def _winner(self, network: int, address: int, owner: bytes) -> Place | None:
+        rivals = [
+            (-number, place)
+            for place, number in self._by_address.get((network, address), {}).items()
+            if place[0] == owner and not self._quarantined(owner, self._claims[place].incarnation)
+        ]
+        return min(rivals)[1] if rivals else None
+
+    def _judge(self, place: Place) -> list[Event]:
+        claim, told = self._claims.get(place), self._told.get(place)
+        own = place[0] == self._identity
+        if claim is not None and self._counts(place, claim):
+            if told == claim.body:
+                return []
+            self._told[place] = claim.body
+            return [] if own else [EndpointSet(place[0], claim.body)]
+        if told is None:
+            return []
+        del self._told[place]
+        return [] if own and claim is None else [EndpointGone(place[0], told.network, told.mac)]

@@ -1,0 +1,144 @@
+"""How peers find and send each other what differs.
+
+Purpose: anti-entropy whose idle cost does not grow with the state: one digest of fixed size every few seconds.
+Rule: an owner's hash covers its statements' digests and its quarantined incarnations; a bucket's hash covers its
+owners'. Digest -> (buckets differ) Owners -> (owners differ) their statements, and Want for the other side's. An answer
+is cut at `MAX_BURST_B`; the host then asks again soon with a new digest. An owner that alone exceeds a burst is sent in
+windows that move on with every answer.
+Flow: `gossip.node` asks for messages; the view stays the only state, the hashes are a cache that `touch` clears.
+Reference: design §5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2s
+
+from gossip import limits
+from gossip.codec import Digest, Message, Owners, Proofs, Want, deltas, encode
+from gossip.view import View
+
+_EMPTY = bytes(8)
+
+
+def bucket_of(owner: bytes) -> int:
+    """The digest bucket of an owner."""
+    return owner[0] % limits.DIGEST_BUCKETS
+
+
+class Spread:
+    """Hashes over a view, and the anti-entropy messages they call for."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._owners: dict[bytes, bytes] = {}
+        self._buckets: dict[int, bytes] = {}
+        self._members: list[list[bytes]] = [[] for _ in range(limits.DIGEST_BUCKETS)]
+        self._listed: dict[bytes, None] = {}
+        self._cursors: dict[bytes, int] = {}
+
+    def touch(self, owner: bytes) -> None:
+        """The owner's statements changed."""
+        bucket = bucket_of(owner)
+        self._owners.pop(owner, None)
+        self._buckets.pop(bucket, None)
+        if owner not in self._listed and owner in self._view.owners:
+            self._listed[owner] = None
+            self._members[bucket].append(owner)
+            self._members[bucket].sort()
+
+    def digest(self) -> bytes:
+        """The encoded digest of everything held."""
+        return encode(Digest([self._bucket(index) for index in range(limits.DIGEST_BUCKETS)]))
+
+    def compare(self, theirs: Digest) -> list[bytes]:
+        """The answer to a digest: the owners of the buckets that differ; nothing when none does."""
+        differ = [i for i in range(limits.DIGEST_BUCKETS) if self._bucket(i) != theirs.buckets[i]]
+        messages: list[Message] = []
+        named: list[int] = []
+        owners: list[tuple[bytes, bytes]] = []
+        for index in differ:
+            members = [(owner, self._owner(owner)) for owner in self._members[index]]
+            if named and len(owners) + len(members) > limits.MAX_OWNERS_PER_MESSAGE:
+                messages.append(Owners(named, owners))
+                named, owners = [], []
+            named = [*named, index]
+            owners = [*owners, *members][: limits.MAX_OWNERS_PER_MESSAGE]
+        if named:
+            messages.append(Owners(named, owners))
+        return [encode(message) for message in messages]
+
+    def reconcile(self, theirs: Owners) -> tuple[list[bytes], bool]:
+        """The answer to a list of owners: own statements where they differ, and a request for the other's.
+
+        Second item: whether the answer was cut.
+        """
+        heard = dict(theirs.owners)
+        mine = [owner for index in sorted(dict.fromkeys(theirs.buckets)) for owner in self._members[index]]
+        messages, cut = self.give(owner for owner in mine if heard.get(owner) != self._owner(owner))
+        want = sorted(owner for owner in heard if self._owner(owner) != heard[owner])
+        if want:
+            messages.append(encode(Want(want)))
+        return messages, cut
+
+    def give(self, owners: Iterable[bytes]) -> tuple[list[bytes], bool]:
+        """All statements and proofs of these owners, and whether the answer had to be cut."""
+        wires: list[bytes] = []
+        pairs: list[tuple[bytes, bytes]] = []
+        room = limits.MAX_BURST_B
+        cut = False
+        for owner in dict.fromkeys(owners):
+            entry = self._view.owners.get(owner)
+            if entry is None:
+                continue
+            if room <= 0:
+                cut = True
+                break
+            chosen, more = self._window(owner, [statement.wire() for statement in entry.in_order()], room)
+            cut = cut or more
+            room -= sum(map(len, chosen))
+            wires += chosen
+            pairs += [(one.wire(), two.wire()) for _, (one, two) in sorted(entry.proofs.items())]
+        return [*deltas(wires), *_proofs(pairs)], cut
+
+    def _window(self, owner: bytes, wires: list[bytes], room: int) -> tuple[list[bytes], bool]:
+        if sum(map(len, wires)) <= room:
+            return wires, False
+        chosen = wires[:1]  # the peer statement, without which the rest is a stranger's
+        at = self._cursors.get(owner, 1)
+        room -= len(wires[0])
+        while at < len(wires) and room > 0:
+            chosen.append(wires[at])
+            room -= len(wires[at])
+            at += 1
+        self._cursors[owner] = at if at < len(wires) else 1
+        return chosen, True
+
+    def _owner(self, owner: bytes) -> bytes:
+        known = self._owners.get(owner)
+        if known is not None:
+            return known
+        entry = self._view.owners.get(owner)
+        if entry is None:
+            return _EMPTY
+        state = blake2s(digest_size=8)
+        for digest in sorted(statement.digest for statement in entry.held.values()):
+            state.update(digest)
+        for incarnation in sorted(entry.proofs):
+            state.update(incarnation.to_bytes(8, "big"))
+        self._owners[owner] = state.digest()
+        return self._owners[owner]
+
+    def _bucket(self, index: int) -> bytes:
+        known = self._buckets.get(index)
+        if known is None:
+            state = blake2s(digest_size=8)
+            for owner in self._members[index]:
+                state.update(owner + self._owner(owner))
+            known = self._buckets[index] = state.digest()
+        return known
+
+
+def _proofs(pairs: list[tuple[bytes, bytes]]) -> list[bytes]:
+    step = limits.MAX_PROOFS_PER_MESSAGE
+    return [encode(Proofs(pairs[at : at + step])) for at in range(0, len(pairs), step)]

@@ -1,0 +1,172 @@
+"""Signed own-state statements: the unit of everything that is gossiped.
+
+Purpose: one immutable value per statement, with the exact bytes it was signed and travels as.
+Rule: blob = msgpack array [mesh, owner, kind, key, incarnation, seq, body or nil]; signature = Ed25519 over
+b"meshnet-statement-v1" and the blob. The blob is never encoded again after it was signed; the outer array
+[blob, signature] carries no meaning. A body of None is a tombstone. Unknown kinds are opaque and relayed untouched.
+Flow: `author` signs, `wire` sends, `parse` reads (nothing of it is believed before `gossip.gate` verified it).
+Reference: design §5; docs/wire.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2s
+from typing import Annotated
+
+import msgspec
+
+from gossip import limits
+from gossip.bodies import (
+    ENDPOINT,
+    GRANT,
+    LEFT,
+    LINKS,
+    MANIFEST,
+    NETWORK,
+    PEER,
+    AnyBody,
+    EndpointBody,
+    NetworkBody,
+    decode_body,
+    grant_id,
+    known,
+)
+from gossip.errors import RemoteError
+
+CONTEXT = b"meshnet-statement-v1"
+LASTING = (PEER, GRANT, NETWORK, LEFT, MANIFEST)
+"""Kinds that a new incarnation of their owner does not void: what they promised to others outlives a restart."""
+NEVER_TOMBSTONED = (PEER, GRANT, LEFT, MANIFEST, LINKS)
+
+Slot = tuple[str, bytes]
+Version = tuple[int, int]
+_RANK = {kind: rank for rank, kind in enumerate((PEER, LEFT, MANIFEST, NETWORK, GRANT, LINKS, ENDPOINT))}
+
+
+class _Blob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    mesh: Annotated[bytes, msgspec.Meta(min_length=limits.MESH_B, max_length=limits.MESH_B)]
+    owner: Annotated[bytes, msgspec.Meta(min_length=limits.IDENTITY_B, max_length=limits.IDENTITY_B)]
+    kind: Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_KIND_CHARS)]
+    key: Annotated[bytes, msgspec.Meta(max_length=limits.MAX_KEY_B)]
+    incarnation: Annotated[int, msgspec.Meta(ge=0)]
+    seq: Annotated[int, msgspec.Meta(ge=0)]
+    body: bytes | None
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    blob: Annotated[bytes, msgspec.Meta(max_length=limits.MAX_STATEMENT_B)]
+    signature: Annotated[bytes, msgspec.Meta(min_length=limits.SIGNATURE_B, max_length=limits.SIGNATURE_B)]
+
+
+_BLOB = msgspec.msgpack.Decoder(_Blob)
+_WIRE = msgspec.msgpack.Decoder(_Wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement. `digest` (16 B) covers blob and signature and breaks ties of equal versions."""
+
+    mesh: bytes
+    owner: bytes
+    kind: str
+    key: bytes
+    incarnation: int
+    seq: int
+    body: bytes | None
+    blob: bytes
+    signature: bytes
+    digest: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", blake2s(self.blob + self.signature, digest_size=16).digest())
+
+    @property
+    def slot(self) -> Slot:
+        """What of its owner it speaks about; a newer statement of the slot replaces it."""
+        return self.kind, self.key
+
+    @property
+    def version(self) -> Version:
+        """(incarnation, seq): the order of one owner's statements."""
+        return self.incarnation, self.seq
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it survives a new incarnation of its owner."""
+        return self.kind in LASTING
+
+    def wire(self) -> bytes:
+        """The bytes that travel and are stored."""
+        return msgspec.msgpack.encode(_Wire(self.blob, self.signature))
+
+
+def signed_bytes(blob: bytes) -> bytes:
+    """What the signature covers."""
+    return CONTEXT + blob
+
+
+def author(
+    sign: Callable[[bytes], bytes],
+    mesh: bytes,
+    owner: bytes,
+    slot: Slot,
+    version: Version,
+    body: bytes | None,
+) -> Statement:
+    """A new statement, signed."""
+    kind, key = slot
+    blob = msgspec.msgpack.encode(_Blob(mesh, owner, kind, key, version[0], version[1], body))
+    return Statement(mesh, owner, kind, key, version[0], version[1], body, blob, sign(signed_bytes(blob)))
+
+
+def parse(wire: bytes) -> Statement:
+    """The statement in the bytes, its form checked but not its signature; raises RemoteError and nothing else."""
+    if len(wire) > limits.MAX_STATEMENT_B + limits.SIGNATURE_B + 16:
+        raise RemoteError("oversized")
+    try:
+        outer = _WIRE.decode(wire)
+        inner = _BLOB.decode(outer.blob)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        raise RemoteError("malformed") from error
+    statement = Statement(
+        inner.mesh,
+        inner.owner,
+        inner.kind,
+        inner.key,
+        inner.incarnation,
+        inner.seq,
+        inner.body,
+        outer.blob,
+        outer.signature,
+    )
+    check_form(statement)
+    return statement
+
+
+def check_form(statement: Statement) -> None:
+    """Raise RemoteError when a known kind's key and body do not fit together."""
+    kind, body = statement.kind, statement.body
+    if not known(kind):
+        return
+    if body is None:
+        if kind in NEVER_TOMBSTONED:
+            raise RemoteError("a statement of this kind cannot be withdrawn")
+        size = 4 if kind == NETWORK else 10
+        if len(statement.key) != size:
+            raise RemoteError("the key does not fit the kind")
+    elif statement.key != key_of(statement.owner, kind, body, decode_body(kind, body)):
+        raise RemoteError("the key does not fit the body")
+
+
+def key_of(owner: bytes, kind: str, data: bytes, body: AnyBody) -> bytes:
+    """The key a statement of a known kind must carry for its body."""
+    if isinstance(body, NetworkBody | EndpointBody):
+        return body.key
+    return grant_id(owner, data) if kind == GRANT else b""
+
+
+def order(slot: Slot) -> tuple[int, str, bytes]:
+    """The order in which an owner's statements travel and are kept: what others depend on goes first."""
+    return _RANK.get(slot[0], len(_RANK)), slot[0], slot[1]

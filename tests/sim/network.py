@@ -1,0 +1,109 @@
+"""The underlay between simulated hosts: streams with delay, cuts, partitions and silence.
+
+Rule: a stream delivers in order or breaks, as TCP does. A partition swallows what is under way and leaves both ends
+believing in the stream until their heartbeats tell them; a cut tells both ends; what a host sent before it died
+arrives. Delays are drawn from the world's rng.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.sim.clock import Clock
+
+MIN_DELAY_S = 0.0005
+MAX_DELAY_S = 0.08
+
+
+@dataclass(slots=True)
+class End:
+    """One end of a stream: the host, its life, its id for the link, what to call."""
+
+    host: int
+    life: int
+    link: int
+    receive: Callable[[bytes], None]
+    down: Callable[[], None]
+    arrives_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Stream:
+    """A stream between two ends; `broken` swallows, `closed` is known to be over."""
+
+    ends: tuple[End, End]
+    broken: bool = False
+    closed: bool = False
+
+    def other(self, host: int) -> End:
+        """The end that is not that host's."""
+        return self.ends[1] if self.ends[0].host == host else self.ends[0]
+
+
+@dataclass(slots=True)
+class Network:
+    """All streams, by (host, link id)."""
+
+    clock: Clock
+    rng: Random
+    side: dict[int, int] = field(default_factory=dict)
+    streams: dict[tuple[int, int], Stream] = field(default_factory=dict)
+
+    def joined(self, one: int, two: int) -> bool:
+        """Whether the two hosts can exchange packets."""
+        return self.side.get(one, 0) == self.side.get(two, 0)
+
+    def partition(self, sides: dict[int, int]) -> None:
+        """Hosts of different sides hear nothing of each other; streams between them are broken silently."""
+        self.side = dict(sides)
+        for stream in self.streams.values():
+            if not self.joined(stream.ends[0].host, stream.ends[1].host):
+                stream.broken = True
+
+    def delay(self) -> float:
+        """A one-way delay."""
+        return self.rng.uniform(MIN_DELAY_S, MAX_DELAY_S)
+
+    def open(self, one: End, two: End) -> None:
+        """A stream is established."""
+        stream = Stream((one, two))
+        for end in stream.ends:
+            self.streams[end.host, end.link] = stream
+
+    def send(self, host: int, link: int, message: bytes) -> None:
+        """Send on a stream; nothing happens on one that is over."""
+        stream = self.streams.get((host, link))
+        if stream is None or stream.broken or stream.closed:
+            return
+        end = stream.other(host)
+        end.arrives_at = max(self.clock.now + self.delay(), end.arrives_at)
+
+        def deliver() -> None:
+            if not stream.broken:
+                end.receive(message)
+
+        self.clock.at(end.arrives_at, deliver)
+
+    def close(self, host: int, link: int, silently: bool = False) -> None:
+        """One end is gone. What it sent still arrives; the other hears of the end after that, unless silently."""
+        stream = self.streams.pop((host, link), None)
+        if stream is None:
+            return
+        other = stream.other(host)
+        if not stream.broken and not stream.closed and not silently:
+            other.arrives_at = max(self.clock.now + self.delay(), other.arrives_at)
+            self.clock.at(other.arrives_at, other.down)
+        stream.closed = True
+
+    def cut(self) -> None:
+        """Break a random stream, both ends hearing of it."""
+        whole = [key for key, stream in sorted(self.streams.items()) if not stream.closed]
+        if whole:
+            host, link = self.rng.choice(whole)
+            stream = self.streams[host, link]
+            stream.closed = stream.broken = True
+            for end in stream.ends:
+                self.streams.pop((end.host, end.link), None)
+                self.clock.after(self.delay(), end.down)

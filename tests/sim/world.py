@@ -1,0 +1,290 @@
+"""A mesh of `gossip.node.Node`s with stores, a network, and faults drawn from one seed.
+
+Rule: the host side does what the daemon's runner does: writes of a step first and all at once, then messages, then
+events. A crash may strike before the writes of a step (they and all after are lost), right after them (nothing was
+sent), or when all of the step is done. A host restarts from its store alone. Everything random comes from the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2s
+from random import Random
+
+from gossip.bodies import EndpointBody, NetworkBody, PeerBody
+from gossip.errors import Refusal
+from gossip.events import CloseLink, Dial, EndpointGone, EndpointSet, Lease, Output
+from gossip.node import Node
+from tests.sim.clock import Clock
+from tests.sim.network import End, Network
+
+MESH = b"simulated mesh.."
+NETWORK = NetworkBody(1, "default", ["10.0.0.0/24"], 1500)
+JOIN_RETRY_S = 1.0
+GIVING_FACTOR = 100  # a step that gives addresses away is so much likelier to be struck
+
+
+def identity_of(name: str) -> bytes:
+    """The identity of a simulated peer."""
+    return blake2s(name.encode()).digest()
+
+
+def sign_as(identity: bytes) -> Callable[[bytes], bytes]:
+    """A stand-in for a signature that only its owner makes in these tests, and that is fast."""
+    return lambda message: blake2s(message, key=identity).digest() * 2
+
+
+def verify(identity: bytes, message: bytes, signature: bytes) -> bool:
+    """The check of `sign_as`."""
+    return signature == blake2s(message, key=identity).digest() * 2
+
+
+def certificate(identity: bytes) -> bytes:
+    """A stand-in for a certificate."""
+    return b"certificate of " + identity
+
+
+def admit(identity: bytes, chain: Sequence[bytes]) -> None:
+    """The check of `certificate` chains: the own one first, the founder's last."""
+    if chain[0] != certificate(identity) or chain[-1] != certificate(identity_of("h0")):
+        raise ValueError("not a member")
+
+
+def peer_body(name: str, *addresses: str, boot: int = 0) -> PeerBody:
+    """A peer's statement; "h0" is the founder."""
+    identity, founder = identity_of(name), identity_of("h0")
+    chain = [certificate(identity)] if identity == founder else [certificate(identity), certificate(founder)]
+    return PeerBody(name, list(addresses), bytes(32), chain, boot.to_bytes(8, "big"), "1")
+
+
+class Host:
+    """One host: a store that survives, and a node that does not."""
+
+    def __init__(self, world: World, index: int) -> None:
+        self.world = world
+        self.index = index
+        self.name = f"h{index}"
+        self.identity = identity_of(self.name)
+        self.store: dict[tuple[str, bytes], bytes] = {}
+        self.life = 0
+        self.up = False
+        self.joined = index == 0
+        self.attached: dict[bytes, Lease] = {}
+        self.told: dict[tuple[bytes, int, bytes], EndpointBody] = {}
+        self._timer_at = float("inf")
+        self._links = 0
+        self.node = self.load()
+
+    def load(self) -> Node:
+        """A node as it would come back from the store."""
+        rows = [(space, key, value) for (space, key), value in sorted(self.store.items())]
+        rng = Random(self.world.rng.random())
+        return Node(
+            mesh=MESH,
+            identity=self.identity,
+            sign=sign_as(self.identity),
+            verify=verify,
+            admit=admit,
+            rng=rng,
+            stored=rows,
+        )
+
+    def start(self) -> None:
+        """Begin a life."""
+        self.life += 1
+        self.up = True
+        self.told = {}
+        self._timer_at = float("inf")
+        self.node = self.load()
+        body = peer_body(self.name, f"{self.name}:6799", boot=self.life)
+        if not self.apply(self.node.start(body, self.world.clock.now)):
+            return
+        if self.index == 0 and not self.node.networks():
+            self.apply(self.node.found_network(NETWORK, self.world.clock.now))
+        elif not self.joined:
+            self.world.join(self)
+
+    def begin(self) -> None:
+        """Begin a life unless one is under way."""
+        if not self.up:
+            self.start()
+
+    def crash(self, silently: bool = True) -> None:
+        """End this life at once."""
+        self.up = False
+        for host, link in [key for key in self.world.network.streams if key[0] == self.index]:
+            self.world.network.close(host, link, silently)
+
+    def apply(self, output: Output) -> bool:
+        """Writes, then messages, then events; False when a crash struck before they were all done."""
+        if not self.up:
+            return False
+        strike = self.world.strike(self, output)
+        if strike == "before":
+            self.crash()
+            return False
+        for put in output.persist:
+            if put.value is None:
+                self.store.pop((put.space, put.key), None)
+            else:
+                self.store[put.space, put.key] = put.value
+        if strike == "after":
+            self.crash()
+            return False
+        for link, message in output.send:
+            self.world.network.send(self.index, link, message)
+        for event in output.tell:
+            if isinstance(event, CloseLink):
+                self.world.network.close(self.index, event.link)
+            elif isinstance(event, Dial):
+                self.world.dial(self, event.peer)
+            elif isinstance(event, EndpointSet):
+                self.told[event.owner, event.body.network, event.body.mac] = event.body
+            elif isinstance(event, EndpointGone):
+                self.told.pop((event.owner, event.network, event.mac), None)
+        self._arm()
+        if strike == "done":
+            self.crash()
+        return True
+
+    def end_of_link(self) -> End:
+        """A fresh link id with its callbacks, good for this life alone."""
+        self._links += 1
+        life, link, world = self.life, self._links, self.world
+
+        def receive(message: bytes) -> None:
+            if self.up and self.life == life:
+                self.apply(self.node.receive(link, message, world.clock.now))
+
+        def down() -> None:
+            world.network.streams.pop((self.index, link), None)
+            if self.up and self.life == life:
+                self.apply(self.node.link_down(link, world.clock.now))
+
+        return End(self.index, life, link, receive, down)
+
+    def attach(self, endpoint: bytes) -> None:
+        """Lease an address and announce the endpoint, as two steps."""
+        output, answer = self.node.allocate(1, endpoint, self.world.clock.now)
+        if not self.apply(output) or isinstance(answer, Refusal):
+            return
+        self.attached[endpoint] = answer
+        body = EndpointBody(1, mac_of(endpoint), [(answer.address, answer.number)], endpoint.hex())
+        self.apply(self.node.set_endpoint(body, self.world.clock.now))
+
+    def detach(self, endpoint: bytes) -> None:
+        """Withdraw the endpoint and end its lease, as two steps."""
+        if not self.apply(self.node.drop_endpoint(1, mac_of(endpoint), self.world.clock.now)):
+            return
+        if self.apply(self.node.release(1, endpoint, self.world.clock.now)):
+            del self.attached[endpoint]
+
+    def _arm(self) -> None:
+        timer = self.node.next_timer()
+        if timer is None or timer[0] >= self._timer_at:
+            return
+        at, life = max(timer[0], self.world.clock.now + 1e-6), self.life
+        self._timer_at = at
+
+        def ring() -> None:
+            if self.up and self.life == life and self._timer_at == at:
+                self._timer_at = float("inf")
+                self.apply(self.node.handle_timer(self.world.clock.now))
+
+        self.world.clock.at(at, ring)
+
+
+def mac_of(endpoint: bytes) -> bytes:
+    """An endpoint's MAC."""
+    return b"\x02" + blake2s(endpoint, digest_size=5).digest()
+
+
+class World:
+    """Hosts, clock, network and the dice of one seed."""
+
+    def __init__(self, seed: int, size: int) -> None:
+        self.rng = Random(seed)
+        self.clock = Clock()
+        self.network = Network(self.clock, Random(self.rng.random()))
+        self.crash_chance = 0.0
+        self.persists = 0
+        self._giving = False
+        self._endpoints = 0
+        self.hosts = [Host(self, index) for index in range(size)]
+        self._by_identity = {host.identity: host for host in self.hosts}
+
+    def strike(self, host: Host, output: Output) -> str | None:
+        """Whether a crash strikes this host's step: "before" or "after" its writes, or when it is "done"."""
+        self.persists += bool(output.persist)
+        consequential = bool(output.persist or output.send or self._giving)
+        chance = self.crash_chance * (GIVING_FACTOR if self._giving else 1)
+        if not consequential or self.rng.random() >= chance:
+            return None
+        self.revive(host)
+        return self.rng.choice(("before", "after", "done"))
+
+    def revive(self, host: Host) -> None:
+        """The host starts again some time later, if it is down then."""
+        self.clock.after(self.rng.uniform(0.1, 6.0), host.begin)
+
+    def dial(self, host: Host, peer: bytes) -> None:
+        """Carry out a Dial."""
+        other, life = self._by_identity[peer], host.life
+
+        def connect() -> None:
+            alive = host.up and host.life == life and other.up
+            if not alive or not self.network.joined(host.index, other.index):
+                return
+            here, there = host.end_of_link(), other.end_of_link()
+            self.network.open(here, there)
+            other.apply(other.node.link_up(there.link, host.identity, False, self.clock.now))
+            if host.up:
+                host.apply(host.node.link_up(here.link, other.identity, True, self.clock.now))
+
+        self.clock.after(2 * self.network.delay(), connect)
+
+    def join(self, host: Host) -> None:
+        """Let a host join through a member that answers, and go on trying until its reply is durable here."""
+        life = host.life
+        members = [m for m in self.hosts if m.up and m.joined and self.network.joined(m.index, host.index)]
+
+        def reply(statements: list[bytes]) -> None:
+            if host.up and host.life == life and host.apply(host.node.absorb(statements, self.clock.now)):
+                host.joined = True
+
+        if members:
+            issuer = self.rng.choice(members)
+            self._giving = True
+            try:
+                done = issuer.apply(issuer.node.donate(1, host.identity, self.clock.now))
+            except Refusal:
+                done = issuer.up and bool(issuer.node.networks())
+            self._giving = False
+            if done:
+                statements = issuer.node.export()
+                self.clock.after(self.network.delay(), lambda: reply(statements))
+
+        def again() -> None:
+            if host.up and host.life == life and not host.joined:
+                self.join(host)
+
+        self.clock.after(JOIN_RETRY_S, again)
+
+    def act(self) -> None:
+        """One random act of an operator or of fate."""
+        host = self.rng.choice(self.hosts)
+        act = self.rng.choices(("attach", "detach", "crash", "cut", "partition", "heal"), (10, 4, 1, 2, 1, 2))[0]
+        if act == "attach" and host.up and host.node.networks():
+            self._endpoints += 1
+            host.attach(b"endpoint-%d" % self._endpoints)
+        elif act == "detach" and host.up and host.attached:
+            host.detach(self.rng.choice(sorted(host.attached)))
+        elif act == "crash" and host.up:
+            host.crash(silently=self.rng.random() < 0.5)
+            self.revive(host)
+        elif act == "cut":
+            self.network.cut()
+        elif act == "partition":
+            self.network.partition({each.index: self.rng.randrange(2) for each in self.hosts})
+        elif act == "heal":
+            self.network.partition({})

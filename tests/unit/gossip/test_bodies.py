@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from gossip.bodies import (
+    ENDPOINT,
+    GRANT,
+    LINKS,
+    NETWORK,
+    PEER,
+    AnyBody,
+    EndpointBody,
+    Grant,
+    LinksBody,
+    NetworkBody,
+    PeerBody,
+    decode_body,
+    encode_body,
+)
+from gossip.errors import LocalError
+from tests.sim.world import peer_body
+
+WHO = bytes(range(32))
+MAC = b"\x02abcde"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (PEER, peer_body("h1", "192.0.2.1:6799", "[2001:db8::1]:6799")),
+        (LINKS, LinksBody([WHO])),
+        (NETWORK, NetworkBody(2**32 - 1, "v6", ["fd00::/48", "10.0.0.0/8"], 9000)),
+        (ENDPOINT, EndpointBody(1, MAC, [("10.0.0.1/8", 3), ("fd00::1/48", 2**64 - 1)], "web")),
+        (GRANT, Grant(1, 2**127, 2**128, WHO, 0, b"")),
+        (GRANT, Grant(1, 0, 2**32, WHO, 7, bytes(16))),
+    ],
+)
+def test_bodies_survive_the_wire(kind: str, body: AnyBody) -> None:
+    assert decode_body(kind, encode_body(kind, body)) == body
+
+
+def test_fields_a_later_version_appends_are_ignored() -> None:
+    longer = [*msgspec.msgpack.decode(encode_body(PEER, peer_body("h1"))), {"more": [1]}]
+    assert decode_body(PEER, msgspec.msgpack.encode(longer)) == peer_body("h1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (PEER, PeerBody("Upper", [], bytes(32), [b"c"], bytes(8), "1")),
+        (PEER, PeerBody("a", ["x:1\n"], bytes(32), [b"c"], bytes(8), "1")),
+        (PEER, PeerBody("a", [], bytes(31), [b"c"], bytes(8), "1")),
+        (PEER, PeerBody("a", [], bytes(32), [], bytes(8), "1")),
+        (PEER, PeerBody("a", [f"x:{n}" for n in range(17)], bytes(32), [b"c"], bytes(8), "1")),
+        (NETWORK, NetworkBody(1, "n", [], 1500)),
+        (NETWORK, NetworkBody(1, "n", ["10.0.0.0/8", "10.1.0.0/16"], 1500)),
+        (NETWORK, NetworkBody(1, "n", ["10.0.0.1/8"], 1500)),
+        (NETWORK, NetworkBody(1, "n", ["::/0"], 1500)),
+        (NETWORK, NetworkBody(1, "n", ["10.0.0.0/8"], 100)),
+        (ENDPOINT, EndpointBody(1, b"\x01abcde", [], "")),
+        (ENDPOINT, EndpointBody(1, MAC, [("10.0.0.1", 1)], "")),
+        (ENDPOINT, EndpointBody(1, MAC, [("10.0.0.1/8", 1), ("10.0.0.1/9", 2)], "")),
+        (ENDPOINT, EndpointBody(1, MAC, [("10.0.0.1/8", -1)], "")),
+        (GRANT, Grant(1, 5, 5, WHO, 0, b"")),
+        (GRANT, Grant(1, 0, 2**128 + 1, WHO, 0, b"")),
+        (GRANT, Grant(1, 0, 5, WHO, 1, b"")),
+        (GRANT, Grant(1, 0, 5, WHO, 0, bytes(16))),
+    ],
+)
+def test_nonsense_is_never_signed(kind: str, body: AnyBody) -> None:
+    with pytest.raises(LocalError):
+        encode_body(kind, body)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from gossip import limits
+from gossip.bodies import LEFT, LINKS, PEER, AnyBody, LeftBody, LinksBody, encode_body
+from gossip.events import PeerLeft, PeerSeen, Reachable
+from gossip.roster import Roster
+from gossip.view import Change
+from tests.sim.world import identity_of, peer_body
+from tests.unit.gossip.cores import say
+
+ME, H0, H1 = identity_of("me"), identity_of("h0"), identity_of("h1")
+
+
+def hear(roster: Roster, name: str, kind: str, incarnation: int, body: AnyBody) -> list[object]:
+    statement = say(name, (kind, b""), (incarnation, 1), encode_body(kind, body))
+    return list(roster.apply(Change(identity_of(name), (kind, b""), None, statement)))
+
+
+def test_a_peer_is_seen_when_it_is_new_or_changed() -> None:
+    roster = Roster(ME)
+    assert hear(roster, "h1", PEER, 1, peer_body("h1")) == [PeerSeen(H1, peer_body("h1"))]
+    assert hear(roster, "h1", PEER, 2, peer_body("h1")) == []
+    assert len(hear(roster, "h1", PEER, 3, peer_body("h1", "new:1"))) == 1
+    assert [view.incarnation for view in roster.views()] == [3]
+
+
+def test_left_holds_until_a_newer_incarnation() -> None:
+    roster = Roster(ME)
+    hear(roster, "h1", PEER, 1, peer_body("h1"))
+    assert hear(roster, "h1", LEFT, 1, LeftBody()) == [PeerLeft(H1)]
+    assert roster.left(H1)
+    assert hear(roster, "h1", PEER, 2, peer_body("h1")) == [PeerSeen(H1, peer_body("h1"))]
+    assert not roster.left(H1)
+
+
+def test_the_founder_is_who_certified_itself() -> None:
+    roster = Roster(ME)
+    hear(roster, "h0", PEER, 1, peer_body("h0"))
+    hear(roster, "h1", PEER, 1, peer_body("h1"))
+    assert roster.founder(H0) and not roster.founder(H1) and not roster.founder(ME)
+
+
+def test_reachability_is_surveyed_when_links_change_and_not_too_often() -> None:
+    roster = Roster(ME)
+    hear(roster, "h0", LINKS, 1, LinksBody([H1, ME]))
+    assert roster.survey([H0], 0.0) == [Reachable(H0, True)]
+    assert roster.survey_at() is None
+    hear(roster, "h1", LINKS, 1, LinksBody([H0]))
+    assert roster.survey([H0], 0.1) == []
+    assert roster.survey_at() == limits.REACH_PACE_S
+    assert roster.survey([H0], limits.REACH_PACE_S) == [Reachable(H1, True)]
+    roster.stir()
+    assert roster.survey([], 9.0) == [Reachable(peer, False) for peer in sorted([H0, H1])]

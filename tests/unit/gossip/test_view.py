@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+
+from gossip import limits
+from gossip.bodies import LEFT, MANIFEST, LeftBody, encode_body
+from gossip.statements import parse
+from gossip.view import Standing, View, manifest_of
+from tests.sim.world import identity_of
+from tests.unit.gossip.cores import say
+
+A = identity_of("a")
+
+
+def manifest(incarnation: int, seq: int, *slots: str) -> bytes:
+    said = [say("a", (slot, b""), (incarnation, 1), b"") for slot in slots]
+    return say("a", (MANIFEST, b""), (incarnation, seq), encode_body(MANIFEST, manifest_of(said, incarnation))).wire()
+
+
+def test_the_higher_version_wins_whichever_comes_first() -> None:
+    old, new = say("a", ("note", b""), (1, 9), b"old"), say("a", ("note", b""), (2, 1), b"new")
+    for order in ((old, new), (new, old)):
+        view = View()
+        for statement in order:
+            view.merge(statement)
+        assert view.get(A, ("note", b"")) == new
+    assert view.standing(old) is Standing.OLD and view.standing(new) is Standing.OLD
+
+
+def test_equal_versions_keep_the_smaller_digest_and_leave_a_proof() -> None:
+    twins = sorted((say("a", ("note", b""), (1, 1), body) for body in (b"1", b"2")), key=lambda s: s.digest)
+    for order in (twins, twins[::-1]):
+        view = View()
+        for statement in order:
+            view.merge(statement)
+        assert view.get(A, ("note", b"")) == twins[0]
+        assert view.quarantined(A, 1) and not view.quarantined(A, 2)
+
+
+def test_proofs_kept_of_one_owner_are_bounded() -> None:
+    view = View()
+    for incarnation in range(1, 20):
+        for body in (b"1", b"2"):
+            view.merge(say("a", ("note", b""), (incarnation, 1), body))
+    assert sorted(view.owners[A].proofs) == [16, 17, 18, 19]
+
+
+def test_a_satisfied_manifest_voids_older_incarnations_and_an_unsatisfied_one_does_not() -> None:
+    view = View()
+    view.merge(say("a", ("note", b""), (1, 1), b"old"))
+    view.merge(parse(manifest(2, 5, "memo")))
+    assert view.get(A, ("note", b"")) is not None
+    changes = view.merge(say("a", ("memo", b""), (2, 1), b"new"))
+    assert view.get(A, ("note", b"")) is None
+    assert [(change.slot[0], change.new is None) for change in changes] == [("memo", False), ("note", True)]
+    assert view.standing(say("a", ("note", b""), (1, 8), b"late")) is Standing.OLD
+
+
+def test_left_voids_what_is_not_newer() -> None:
+    view = View()
+    view.merge(say("a", ("note", b""), (1, 1), b"x"))
+    view.merge(say("a", (LEFT, b""), (2, 1), encode_body(LEFT, LeftBody())))
+    assert [statement.kind for statement in view.statements()] == [LEFT]
+    assert view.merge(say("a", ("note", b""), (2, 9), b"x")) == []
+    assert view.merge(say("a", ("note", b""), (3, 1), b"x"))
+
+
+def test_an_owner_over_its_quota_keeps_its_first_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_STATEMENTS_PER_OWNER", 3)
+    said = [say("a", ("note", bytes([n])), (1, n + 1), b"") for n in range(6)]
+    for order in (said, said[::-1], said[3:] + said[:3]):
+        view = View()
+        for statement in order:
+            view.merge(statement)
+        assert view.statements() == said[:3]
+
+
+def test_the_number_of_owners_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_OWNERS", 2)
+    view = View()
+    for name in "abc":
+        view.merge(say(name, ("note", b""), (1, 1), b""))
+    assert sorted(view.owners) == sorted([A, identity_of("b")])
