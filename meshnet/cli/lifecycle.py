@@ -1,0 +1,213 @@
+"""launch, join, start, stop: a daemon's life.
+
+Rule: one state directory is one peer of one mesh for ever: launch and join change nothing where there is one and
+name `start`.  Each prints the next command to type.  Reference: design §3 (joining), §9.
+"""
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meshnet.cli import output, spawn
+from meshnet.cli.client import Client
+from meshnet.cli.invocation import Action, Invocation
+from meshnet.cli.verbs import Settings, pass_settings, verb, warn_of_skew
+from meshnet.config import DEFAULT_PORT, DEFAULT_RANGE, DEFAULT_STATE_DIR, Options, Places
+from meshnet.errors import ExitCode, MeshnetError
+
+__all__ = ["join", "launch", "start", "stop"]
+
+STOP_S = 20.0
+POLL_S = 0.05
+TOKEN_FILE_BYTES = 16_384
+TARGETS = "TARGET: a namespace's name or path, or a pid"
+
+Command = Callable[..., None]
+
+
+def _state_options(command: Command) -> Command:
+    command = click.option("--foreground", is_flag=True, help="Be the daemon; log to stderr.")(command)
+    return click.option("--state-dir", metavar="DIR", help=f"Keys and state [{DEFAULT_STATE_DIR}].")(command)
+
+
+def _peer_options(command: Command) -> Command:
+    command = click.option("--underlay-mtu", metavar="BYTES", help="Largest packet between the hosts [the route's].")(
+        command
+    )
+    command = click.option(
+        "--advertise",
+        metavar="HOST[:PORT]",
+        multiple=True,
+        help="Where the other hosts find this one [its own addresses]; may be repeated.",
+    )(command)
+    command = click.option(
+        "--listen",
+        metavar="HOST:PORT",
+        multiple=True,
+        help=f"TCP and UDP address [every one, port {DEFAULT_PORT}]; may be repeated.",
+    )(command)
+    return click.option("--name", help="This peer's name [the host's].")(command)
+
+
+@verb()
+@_peer_options
+@click.option("--range", metavar="CIDR", help=f"Addresses of the default network [{DEFAULT_RANGE}].")
+@click.option("--cipher", metavar="aes|chacha|auto", default="auto", help="The mesh's cipher, for good [auto].")
+@_state_options
+@pass_settings
+def launch(settings: Settings, /, *, range: str | None, cipher: str, **given: Any) -> None:
+    """Found a mesh on this host, and print the line that joins others."""
+    _first_start(settings, "launch", None, range=range, cipher=cipher, **given)
+
+
+@verb()
+@click.argument("token")
+@_peer_options
+@_state_options
+@pass_settings
+def join(settings: Settings, /, *, token: str, **given: Any) -> None:
+    """Join the mesh of TOKEN: the token itself, `-` for stdin, or @FILE."""
+    _first_start(settings, "join", token, **given)
+
+
+@verb()
+@_state_options
+@pass_settings
+def start(settings: Settings, /, *, state_dir: str | None, foreground: bool) -> None:
+    """Start the daemon of a host that has a mesh."""
+    places = settings.places(state_dir)
+    if places.state_dir.is_dir() and os.access(places.state_dir, os.X_OK) and not places.keys.exists():
+        raise MeshnetError(
+            "this host has no mesh yet",
+            f"there is no {places.keys}",
+            "run `meshnet launch`, or `meshnet join TOKEN`; for another place give --state-dir",
+        )
+    _bring_up(settings, Invocation(places, "start", None, foreground), None)
+
+
+@verb()
+@pass_settings
+def stop(settings: Settings) -> None:
+    """End the daemon and its forwarder; keys, addresses and state stay."""
+    client = settings.client()
+    answer, ended = _stop(client)
+    warn_of_skew(client)
+    if not ended:
+        raise MeshnetError(
+            "meshnetd has not ended yet",
+            f"it agreed to stop {STOP_S:g} s ago",
+            f"look at {settings.places().log}",
+            ExitCode.TIMED_OUT,
+        )
+    if settings.json:
+        output.json_data(answer)
+    else:
+        output.say(f"stopped; `{settings.line('start')}` resumes (with --state-dir where it was given one)")
+
+
+def _first_start(
+    settings: Settings, action: Action, token: str | None, *, state_dir: str | None, foreground: bool, **given: Any
+) -> None:
+    places = settings.places(state_dir)
+    options = Options.parse(hostname=os.uname().nodename, **given)
+    _refuse_second_mesh(settings, places)
+    secret = None if token is None else _read_token(token)
+    _bring_up(settings, Invocation(places, action, options, foreground), secret)
+
+
+def _refuse_second_mesh(settings: Settings, places: Places) -> None:
+    if os.path.lexists(places.keys):
+        where = "" if places.state_dir == Path(DEFAULT_STATE_DIR) else f" --state-dir {places.state_dir}"
+        raise MeshnetError(
+            "this host has a mesh already; nothing was changed",
+            f"its keys are in {places.keys}",
+            f"run `{settings.line('start')}{where}`, or give another --state-dir",
+        )
+
+
+def _read_token(text: str) -> str:
+    """The token named by an argument: itself, stdin's for `-`, a file's for `@FILE`; never shown in an error."""
+    source = "the argument"
+    try:
+        if text == "-":
+            source = "stdin"
+            text = sys.stdin.read(TOKEN_FILE_BYTES)
+        elif text.startswith("@"):
+            source = text[1:]
+            with open(source, encoding="utf-8") as file:
+                text = file.read(TOKEN_FILE_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        code = ExitCode.PERMISSION if isinstance(error, PermissionError) else ExitCode.USAGE
+        raise MeshnetError(
+            f"cannot read the token from {source}", str(why), "check the file after the @", code
+        ) from None
+    words = text.split()
+    if words[:2] == ["meshnet", "join"]:  # the whole line `launch` printed was saved
+        words = words[2:]
+    if len(words) != 1:
+        why = "it is empty" if not words else "it has more than one word"
+        fix = "give the one word behind `meshnet join`, as `meshnet launch` or `meshnet token create` printed it"
+        raise MeshnetError(f"there is no token in {source}", why, fix, ExitCode.USAGE)
+    return words[0]
+
+
+def _bring_up(settings: Settings, invocation: Invocation, secret: str | None) -> None:
+    def report(message: spawn.Ready) -> None:
+        _report(settings, invocation, message)
+
+    if invocation.foreground:
+        spawn.become(invocation, secret, report)
+    report(spawn.start(invocation, secret))
+
+
+def _report(settings: Settings, invocation: Invocation, message: spawn.Ready) -> None:
+    """Say that the daemon is ready, and the next command to type."""
+    state = message.get("state") or {}
+    line = message.get("join")
+    if settings.json:
+        output.json_data({"schema": "meshnet.started/v1", "action": invocation.action, "join": line, "status": state})
+        return
+    peer, mesh = state.get("peer", {}), state.get("mesh", {})
+    known = len(state.get("peers", ()))
+    output.say(
+        f"this host is peer {output.clean(peer.get('name'))} of mesh {output.clean(mesh.get('id'))},"
+        f" {known} other {'peer' if known == 1 else 'peers'} known"
+    )
+    for notice in state.get("notices", ()):
+        output.say(f"! {output.notice(notice)}")
+    if isinstance(line, str):
+        output.say("on each other host run this line (good for 10 hosts, 1 hour):")
+        output.data(line)
+        output.say(f"then, here and there: `{settings.line('attach TARGET')}` ({TARGETS})")
+    else:
+        output.say(f"next: `{settings.line('attach TARGET')}` ({TARGETS}), `{settings.line('status')}`")
+
+
+def _stop(client: Client) -> tuple[dict[str, Any], bool]:
+    """The answer to stop, and whether the daemon's process ended within STOP_S."""
+    client.request("GET", "/v1/status")  # tells whose process answers, so that its end can be awaited
+    deadline = time.monotonic() + STOP_S
+    try:
+        watch = os.pidfd_open(client.daemon_pid)
+    except (OSError, ValueError):  # a daemon of another pid namespace: its socket has to tell
+        answer = client.request("POST", "/v1/stop")
+        while client.running() and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        return answer, not client.running()
+    try:
+        answer = client.request("POST", "/v1/stop")
+        return answer, _ended([watch], deadline)
+    finally:
+        os.close(watch)
+
+
+def _ended(watch: Sequence[int], deadline: float) -> bool:
+    left = max(0.0, deadline - time.monotonic())
+    return bool(select.select(watch, [], [], left)[0])

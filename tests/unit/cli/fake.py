@@ -1,0 +1,173 @@
+"""A daemon that only answers: the real API over a real socket, before a backend that remembers what it was asked."""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from meshnet.control.api import ApiServer, EndpointRequest
+from meshnet.errors import ExitCode, MeshnetError
+
+START_S = 10.0
+
+PEER: dict[str, Any] = {
+    "name": "host-b",
+    "id": "b1" * 32,
+    "addresses": ["192.0.2.2:6799", "[2001:db8::2]:6799"],
+    "state": "up",
+    "path": "direct",
+    "session_age_s": 37.4,
+    "mtu": 1420,
+    "rx_bytes": 1_234_567,
+    "tx_bytes": 830,
+    "rx_records": 900,
+    "tx_records": 7,
+    "last_receive_s": 2.0,
+    "reachable": True,
+}
+LOST: dict[str, Any] = {
+    "name": "host-c",
+    "id": "c1" * 32,
+    "addresses": [],
+    "state": "down",
+    "path": None,
+    "session_age_s": None,
+    "mtu": None,
+    "rx_bytes": 0,
+    "tx_bytes": 0,
+    "rx_records": 0,
+    "tx_records": 0,
+    "last_receive_s": None,
+    "reachable": False,
+}
+ENDPOINT: dict[str, Any] = {
+    "schema": "meshnet.endpoint/v1",
+    "endpoint": "0a1b2c3d4e",
+    "network": "default",
+    "link": "mp0a1b2c3d4e",
+    "ifname": "mesh0",
+    "mac": "02:00:00:00:00:01",
+    "addresses": ["10.32.0.2/12"],
+    "mtu": 1500,
+    "routes": ["224.0.0.0/4"],
+}
+STATUS: dict[str, Any] = {
+    "schema": "meshnet.status/v1",
+    "generated_at": "2026-11-20T10:00:00Z",
+    "version": "0.1.0",
+    "state": "ready",
+    "mesh": {"id": "5e" * 16, "cipher": "AESGCM"},
+    "peer": {
+        "name": "host-a",
+        "id": "a1" * 32,
+        "addresses": ["192.0.2.1:6799"],
+        "port": 6799,
+        "uptime_s": 273_700.0,
+    },
+    "forwarder": {"pid": 4242, "running": True, "boot": "00" * 8, "age_s": 192.0, "notes": ["no USO: kernel"]},
+    "peers": [PEER, LOST],
+    "networks": [
+        {
+            "name": "default",
+            "number": 1,
+            "pools": ["10.32.0.0/12"],
+            "mtu": 1500,
+            "members": ["host-a", "host-b"],
+            "endpoints": 2,
+            "owned": ["10.32.0.0-10.35.255.255"],
+        }
+    ],
+    "endpoints": [
+        {
+            "endpoint": "0a1b2c3d4e",
+            "network": "default",
+            "target": "web",
+            "ifname": "mesh0",
+            "mac": "02:00:00:00:00:01",
+            "addresses": ["10.32.0.2/12"],
+        }
+    ],
+    "drops": {"replay": 3, "unknown index": 0, "bad tag": 1},
+    "notices": [{"what": "host-c is unreachable", "why": "no answer from 192.0.2.3:6799", "fix": "check UDP 6799"}],
+}
+TOKEN: dict[str, Any] = {
+    "schema": "meshnet.token/v1",
+    "token": "mesh1-abcDEF_123",
+    "join": "meshnet join mesh1-abcDEF_123",
+    "expires_at": "2026-11-20T11:00:00Z",
+    "uses": 3,
+}
+
+
+class FakeBackend:
+    """Answers the samples above; `failures` names methods that raise instead."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, object]] = []
+        self.failures: dict[str, Exception] = {}
+        self.answers: dict[str, Mapping[str, object]] = {}
+        self.hold: asyncio.Event | None = None
+
+    async def _answer(self, method: str, argument: object, default: Mapping[str, object]) -> Mapping[str, object]:
+        self.calls.append((method, argument))
+        if self.hold is not None:
+            await self.hold.wait()
+        if method in self.failures:
+            raise self.failures[method]
+        return self.answers.get(method, default)
+
+    async def status(self) -> Mapping[str, object]:
+        return await self._answer("status", None, STATUS)
+
+    async def peers(self) -> Mapping[str, object]:
+        return await self._answer("peers", None, {"schema": "meshnet.peers/v1", "peers": STATUS["peers"]})
+
+    async def stop(self) -> Mapping[str, object]:
+        return await self._answer("stop", None, {"schema": "meshnet.stopped/v1", "stopping": True})
+
+    async def create_token(self, uses: int, ttl_s: int, roles: tuple[str, ...]) -> Mapping[str, object]:
+        return await self._answer("create_token", (uses, ttl_s, roles), {**TOKEN, "uses": uses})
+
+    async def create_endpoint(self, request: EndpointRequest) -> Mapping[str, object]:
+        return await self._answer("create_endpoint", request, {**ENDPOINT, "ifname": request.ifname})
+
+    async def confirm_endpoint(self, endpoint: str) -> Mapping[str, object]:
+        return await self._answer("confirm_endpoint", endpoint, ENDPOINT)
+
+    async def delete_endpoint(self, endpoint: str) -> Mapping[str, object]:
+        if endpoint != ENDPOINT["endpoint"]:
+            raise MeshnetError(f"no endpoint {endpoint}", "this host has none", "see status", ExitCode.NOT_FOUND)
+        return await self._answer("delete_endpoint", endpoint, {"schema": "meshnet.detached/v1", "endpoint": endpoint})
+
+    async def list_endpoints(self, netns: str) -> Mapping[str, object]:
+        return await self._answer(
+            "list_endpoints", netns, {"schema": "meshnet.endpoints/v1", "endpoints": STATUS["endpoints"]}
+        )
+
+
+class FakeDaemon:
+    """The API before a FakeBackend, on a loop in a thread of its own."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.backend = FakeBackend()
+        self.run_dir = run_dir
+        self.path = run_dir / "meshnet.sock"
+        self.loop = asyncio.new_event_loop()
+        self._server = ApiServer(self.path, self.backend, group=None, uid_of=lambda _: 0)
+        self._thread = threading.Thread(target=self.loop.run_forever, name="fake-daemon")
+
+    def __enter__(self) -> "FakeDaemon":
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._server.start(), self.loop).result(START_S)
+        return self
+
+    async def _close(self) -> None:
+        await self._server.close()
+        await asyncio.sleep(0)  # a closed transport lets go of its socket one turn later
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(START_S)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(START_S)
+        self.loop.close()
