@@ -104,6 +104,8 @@ class AddNetwork(_Message, frozen=True):
     number: int
     device: str
     mtu: int
+    features: int
+    """What this TAP takes; kept by the forwarder for the meshnetd that adopts it."""
 
 
 class DropNetwork(_Message, frozen=True):
@@ -120,11 +122,12 @@ class EndpointRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SetEndpoints(_Message, frozen=True):
-    """Change the table of one network: rows set, MACs gone."""
+    """Change the table of one network: rows set, MACs gone; with `replace` every other row goes too."""
 
     number: int
     endpoints: list[EndpointRow]
     gone: list[bytes] = []
+    replace: bool = False
 
 
 class InstallSession(_Message, frozen=True):
@@ -215,6 +218,7 @@ class NetworkRow(msgspec.Struct, frozen=True, array_like=True):
     number: int
     device: str
     mtu: int
+    features: int
 
 
 class SessionRow(msgspec.Struct, frozen=True, array_like=True):

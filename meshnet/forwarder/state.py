@@ -84,9 +84,15 @@ class State:
         return True
 
     def end_session(self, session: Session) -> None:
-        """Forget a session and its keys."""
-        self.sessions.pop(session.index, None)
-        session.peer.remove(session)
+        """Forget a session and its keys; its peer keeps what it counted."""
+        if self.sessions.pop(session.index, None) is None:
+            return
+        peer = session.peer
+        peer.remove(session)
+        peer.sent_records += session.sent_records
+        peer.sent_bytes += session.sent_bytes
+        peer.received_records += session.received_records
+        peer.received_bytes += session.received_bytes
 
     def drop_peer(self, peer: Peer) -> None:
         """Forget a peer: its sessions, endpoints, learned addresses and what waits for it."""

@@ -29,9 +29,10 @@ LOCAL: Final = _Local()
 class Network:
     """A network as the forwarder serves it: its TAP, its table, its members."""
 
-    __slots__ = ("_endpoints", "_learned", "device", "members", "mtu", "number", "ports", "tap")
+    __slots__ = ("_endpoints", "_learned", "device", "features", "members", "mtu", "number", "ports", "tap")
 
-    def __init__(self, number: int, device: str, mtu: int, tap: int) -> None:
+    def __init__(self, number: int, device: str, mtu: int, tap: int, features: int = 0) -> None:
+        self.features = features
         self.number = number
         self.device = device
         self.mtu = mtu
@@ -42,6 +43,10 @@ class Network:
         """Peers with an endpoint here → how many."""
         self._endpoints: dict[bytes, Peer | _Local] = {}
         self._learned: dict[bytes, tuple[Peer, float]] = {}
+
+    def endpoints(self) -> list[bytes]:
+        """The MACs of all announced endpoints."""
+        return list(self._endpoints)
 
     def set_endpoint(self, mac: bytes, port: "Peer | _Local") -> None:
         """An endpoint with this MAC is behind `port` (announced, not learned)."""

@@ -12,8 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from crypto.primitives import Suite
-from crypto.session import Opener, Sealer
+from crypto.session import Opener, Sealer, Suite
 from meshnet.boundary import (
     FDS_PER_MESSAGE,
     MESSAGE_BYTES,
@@ -128,7 +127,7 @@ class Verbs:
             boot=self._boot,
             pid=os.getpid(),
             sockets=[SocketRow(family=s.family, port=s.port, gso=s.gso, gro=s.gro) for s in sockets],
-            networks=[NetworkRow(number=n.number, device=n.device, mtu=n.mtu) for n in networks],
+            networks=[NetworkRow(n.number, n.device, n.mtu, n.features) for n in networks],
             sessions=[
                 SessionRow(
                     index=s.index,
@@ -227,7 +226,7 @@ class Verbs:
 
     def _add_network(self, verb: AddNetwork, descriptors: list[int]) -> None:
         old = self._state.networks.get(verb.number)
-        network = Network(verb.number, verb.device, verb.mtu, descriptors.pop(0))
+        network = Network(verb.number, verb.device, verb.mtu, descriptors.pop(0), verb.features)
         if old is not None:
             network.inherit(old)
             self._work.remove_reader(old.tap)
@@ -245,7 +244,8 @@ class Verbs:
         network = self._state.networks.get(verb.number)
         if network is None:
             raise ValueError(f"no network {verb.number}")
-        for mac in verb.gone:
+        kept = {row.mac for row in verb.endpoints}
+        for mac in [mac for mac in network.endpoints() if mac not in kept] if verb.replace else verb.gone:
             network.drop_endpoint(mac)
         for row in verb.endpoints:
             network.set_endpoint(row.mac, self._state.peer(row.peer) if row.peer else LOCAL)

@@ -1,0 +1,94 @@
+"""The mesh as this host sees it: where gossip's events go.
+
+Rule: events are told in order and never wait; what takes time (making a network's devices) becomes a task of its own,
+awaited by whoever needs its end.
+"""
+
+import asyncio
+import logging
+
+from gossip.bodies import NetworkBody
+from gossip.events import (
+    EndpointGone,
+    EndpointSet,
+    Event,
+    NetworkSeen,
+    PeerLeft,
+    PeerSeen,
+    Reachable,
+    Trouble,
+)
+from meshnet.control.links import Links
+from meshnet.control.networks import Networks
+from meshnet.control.sessions import Sessions
+
+__all__ = ["NOTICES_KEPT", "Mesh"]
+
+log = logging.getLogger(__name__)
+
+NOTICES_KEPT = 32
+
+
+class Mesh:
+    """Hands each event to the part it concerns; `links` is set once it exists."""
+
+    def __init__(self, peer: bytes, sessions: Sessions, networks: Networks) -> None:
+        self._peer = peer
+        self._sessions = sessions
+        self._networks = networks
+        self._making: dict[int, asyncio.Task[None]] = {}
+        self.links: Links | None = None
+        self.statics: dict[bytes, bytes] = {}
+        """X25519 key → identity of every known peer."""
+        self.notices: list[dict[str, object]] = []
+
+    def send(self, link: int, message: bytes) -> None:
+        """A message of the node for a link."""
+        if self.links is not None:
+            self.links.send(link, message)
+
+    def tell(self, event: Event) -> None:
+        """Take one event of the node."""
+        if self.links is not None and self.links.tell(event):
+            return
+        match event:
+            case PeerSeen(peer, body):
+                self.statics[body.static] = peer
+                self._sessions.know(peer, body.static, body.addresses)
+            case PeerLeft(peer):
+                self._sessions.forget(peer)
+            case NetworkSeen(body):
+                self.serve(body)
+            case EndpointSet(owner, body):
+                self._networks.set_endpoint(body.network, body.mac, owner)
+            case EndpointGone(owner, network, mac):
+                self._networks.drop_endpoint(network, mac, b"" if owner == self._peer else owner)
+            case Reachable(peer, reachable):
+                log.info("peer=%s reachable=%s", peer.hex()[:16], reachable)
+            case Trouble(what):
+                self.notice("something is wrong in the mesh", what, "see `meshnet status`")
+            case _:
+                pass
+
+    def serve(self, body: NetworkBody) -> None:
+        """Begin to serve a network here."""
+        if body.number in self._making:
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(body), name=f"serve-{body.name}")
+        self._making[body.number] = task
+
+    async def settle(self) -> None:
+        """Wait until every network that is being made exists; raises what making one raised."""
+        for task in list(self._making.values()):
+            await task
+
+    def notice(self, what: str, why: str, fix: str) -> None:
+        """Something an operator should read in `status`; the last NOTICES_KEPT stay."""
+        log.warning("%s: %s", what, why)
+        entry: dict[str, object] = {"what": what, "why": why, "fix": fix}
+        if entry not in self.notices:
+            self.notices.append(entry)
+            del self.notices[:-NOTICES_KEPT]
+
+    async def _serve(self, body: NetworkBody) -> None:
+        await self._networks.serve(body)

@@ -1,0 +1,171 @@
+"""Open this host's state: made by launch or join, found again by start.
+
+Rule: the key file is written last, and its existence is what makes this host a peer; an attempt that fails before
+that leaves nothing.  Keys and database carry one state id, checked at every start.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, ip_network
+from pathlib import Path
+from typing import Final
+
+from crypto.errors import LocalError
+from crypto.keys import IdentityKey, StaticKey
+from crypto.primitives import Suite
+from crypto.token import Token
+from meshnet.config import DEFAULT_RANGE, Options, Places
+from meshnet.control import keyfile
+from meshnet.control.join import join
+from meshnet.control.membership import Membership, found
+from meshnet.control.row import Row
+from meshnet.control.store import Store
+from meshnet.errors import ExitCode, MeshnetError
+
+__all__ = ["Opened", "choose_range", "choose_suite", "make", "resume"]
+
+SPACE: Final = "meta"
+OPTIONS_KEY: Final = b"options"
+CPUINFO: Final = Path("/proc/cpuinfo")
+RANGE_BITS: Final = 12
+
+
+@dataclass(slots=True)
+class Opened:
+    """This host's state, open.  `seal` makes a new one count; `statements` came with a join."""
+
+    membership: Membership
+    store: Store
+    options: Options
+    statements: list[bytes]
+    fresh: bool
+    directory: Path
+
+    async def seal(self) -> None:
+        """Write the key file: from here on this host is a peer."""
+        if self.fresh:
+            await asyncio.to_thread(keyfile.create, self.directory, self.membership)
+
+    def discard(self) -> None:
+        """The attempt failed before `seal`: leave nothing of it."""
+        self.store.close()
+        if self.fresh and not keyfile.exists(self.directory):
+            for name in (self.store.path.name, f"{self.store.path.name}-wal", f"{self.store.path.name}-shm"):
+                (self.directory / name).unlink(missing_ok=True)
+
+
+async def resume(places: Places) -> Opened:
+    """What `start` goes on with.  Raises MeshnetError when there is no mesh here, or its files do not fit."""
+    if not keyfile.exists(places.state_dir):
+        raise MeshnetError(
+            f"there is no mesh in {places.state_dir}",
+            "this host was never launched or joined with this state directory",
+            "use `meshnet launch` for a new mesh, or `meshnet join TOKEN`",
+            ExitCode.NOT_FOUND,
+        )
+    membership = keyfile.load(places.state_dir)
+    store = Store.open(places.database, membership.state_id, create=False)
+    try:
+        held = dict(store.load(SPACE)).get(OPTIONS_KEY)
+        if held is None:
+            raise MeshnetError(
+                f"{places.database} holds no options",
+                "it was not written to its end",
+                "remove the state directory and join anew",
+            )
+        return Opened(membership, store, Options.from_json(json.loads(held)), [], False, places.state_dir)
+    except BaseException:
+        store.close()
+        raise
+
+
+async def make(places: Places, options: Options, secret: str | None, entropy: Callable[[int], bytes]) -> Opened:
+    """What `launch` (no secret) and `join` (the token) begin with.  Raises MeshnetError."""
+    refuse_second(places)
+    statements: list[bytes] = []
+    if secret is None:
+        membership = found(options.name, choose_suite(options.cipher), entropy)
+    else:
+        try:
+            token = Token.decode(secret.strip())
+        except LocalError as error:
+            raise MeshnetError(
+                "this is no token",
+                getattr(error, "reason", str(error)),
+                "paste the whole line `meshnet token create` printed",
+                ExitCode.USAGE,
+            ) from None
+        identity, static = IdentityKey.generate(entropy), StaticKey.generate(entropy)
+        reply = await join(token, options.name, identity, static, entropy=entropy)
+        membership, statements = reply.membership, reply.statements
+    store = Store.open(places.database, membership.state_id, create=True)
+    opened = Opened(membership, store, options, statements, True, places.state_dir)
+    try:
+        await store.commit([Row(SPACE, OPTIONS_KEY, json.dumps(options.to_json()).encode())])
+    except BaseException:
+        opened.discard()
+        raise
+    return opened
+
+
+def refuse_second(places: Places) -> None:
+    """A state directory that has a mesh stays as it is."""
+    if keyfile.exists(places.state_dir):
+        raise MeshnetError(
+            f"{places.state_dir} already holds a mesh",
+            "launch and join begin a new state and never change one",
+            "run `meshnet start` to go on with it, or choose another --state-dir",
+        )
+
+
+def choose_suite(cipher: str, cpuinfo: Path = CPUINFO) -> Suite:
+    """The mesh's cipher: AES-GCM where this CPU has instructions for it, unless told otherwise."""
+    if cipher == "auto":
+        try:
+            flags = cpuinfo.read_text(errors="replace").split()
+        except OSError:
+            flags = []
+        cipher = "aes" if "aes" in flags and ("pclmulqdq" in flags or "pmull" in flags) else "chacha"
+    return Suite.AESGCM if cipher == "aes" else Suite.CHACHAPOLY
+
+
+def choose_range(wanted: str | None, routes: list[tuple[str, str]]) -> tuple[str, str | None]:
+    """The default network's pool and, where it is not the one expected, a line that says why.
+
+    A wanted range that overlaps a route is refused; the default one gives way to the next free /12 of 10.0.0.0/8.
+    """
+    taken = [(ip_network(cidr), device) for cidr, device in routes if ":" not in cidr]
+
+    def overlap(pool: IPv4Network) -> str | None:
+        return next((f"{net} dev {device}" for net, device in taken if pool.overlaps(IPv4Network(net))), None)
+
+    if wanted is not None:
+        clash = overlap(IPv4Network(wanted))
+        if clash is not None:
+            raise MeshnetError(
+                f"--range {wanted} overlaps a route of this host",
+                f"{clash} is routed already",
+                "choose a range that no host of the mesh routes",
+            )
+        return wanted, None
+    first = IPv4Network(DEFAULT_RANGE)
+    clash = overlap(first)
+    if clash is None:
+        return DEFAULT_RANGE, None
+    blocks = list(IPv4Network("10.0.0.0/8").subnets(new_prefix=RANGE_BITS))
+    start = blocks.index(first)
+    for block in blocks[start + 1 :] + blocks[:start]:
+        if overlap(block) is None:
+            return str(block), f"{DEFAULT_RANGE} overlaps {clash}: the default network uses {block}"
+    raise MeshnetError(
+        "no /12 of 10.0.0.0/8 is free", f"{DEFAULT_RANGE} overlaps {clash}, the others overlap too", "give --range CIDR"
+    )
+
+
+def read_secret(descriptor: int) -> str:
+    """The join token from its pipe; the descriptor is closed."""
+    with os.fdopen(descriptor, "rb") as pipe:
+        return pipe.read(65_536).decode("utf-8", "replace")

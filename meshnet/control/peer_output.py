@@ -1,0 +1,83 @@
+"""What the handshakes of all peers ask for: outputs of ``meshnet.control.peers``, applied by its owner in order.
+
+Rule: data alone. Keys are in ``InstallSession`` and nowhere else, and its ``repr`` does not show them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from crypto.handshake import Established
+from meshnet.boundary import Address
+from meshnet.control.remote import State
+
+__all__ = ["DropSession", "InstallSession", "Output", "PeerState", "PeerView", "SendDatagram", "install"]
+
+
+@dataclass(frozen=True)
+class SendDatagram:
+    """Send a handshake datagram."""
+
+    address: Address
+    data: bytes
+
+
+@dataclass(frozen=True)
+class InstallSession:
+    """Hand a session to the forwarder. ``features`` are the peer's, ``largest_record`` (bytes) suits both ends."""
+
+    peer_id: bytes
+    local_index: int
+    remote_index: int
+    send_key: bytes = field(repr=False)
+    receive_key: bytes = field(repr=False)
+    initiator: bool
+    address: Address
+    features: int
+    largest_record: int
+    version: int
+
+
+@dataclass(frozen=True)
+class DropSession:
+    """End a session in the forwarder."""
+
+    local_index: int
+
+
+@dataclass(frozen=True)
+class PeerState:
+    """A peer's state changed."""
+
+    peer_id: bytes
+    state: State
+
+
+@dataclass(frozen=True)
+class PeerView:
+    """What status shows of a peer: ``session_age_s`` is ``None`` without a session in use."""
+
+    state: State
+    session_age_s: float | None
+    address: Address | None
+
+
+Output = SendDatagram | InstallSession | DropSession | PeerState
+
+
+def install(
+    peer_id: bytes, established: Established, address: Address, *, initiator: bool, features: int, record: int
+) -> InstallSession:
+    """The output for a finished handshake; ``features`` and ``record`` are what the two ends came to."""
+    return InstallSession(
+        peer_id=peer_id,
+        local_index=established.local_index,
+        remote_index=established.remote_index,
+        send_key=established.send_key,
+        receive_key=established.receive_key,
+        initiator=initiator,
+        address=address,
+        features=features,
+        largest_record=record,
+        version=established.choice.version,
+    )

@@ -1,0 +1,149 @@
+"""What `meshnet status` and `meshnet peer ls` say: plain objects, put together from every part that knows something.
+
+Rule: reading changes nothing and asks the forwarder once; ages are seconds, sizes bytes, absent values null.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Final
+
+from gossip.events import PeerView
+from gossip.node import Node
+from meshnet import __version__
+from meshnet.boundary import Counters, PeerCounters
+from meshnet.control.endpoints import Endpoints
+from meshnet.control.membership import Membership
+from meshnet.control.networks import Networks
+from meshnet.control.sessions import Sessions
+from meshnet.control.supervise import Supervisor
+
+__all__ = ["Status"]
+
+DROPS_SHOWN: Final = 64
+Answer = dict[str, object]
+
+
+class Status:
+    """Composes the answers."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        node: Node,
+        sessions: Sessions,
+        networks: Networks,
+        endpoints: Endpoints,
+        supervisor: Supervisor,
+        addresses: Callable[[], list[str]],
+        port: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._membership = membership
+        self._node = node
+        self._sessions = sessions
+        self._networks = networks
+        self._endpoints = endpoints
+        self._supervisor = supervisor
+        self._addresses = addresses
+        self._port = port
+        self._clock = clock
+        self._started = clock()
+        self.host_notes: Callable[[], list[str]] = lambda: []
+        self.notices: list[Answer] = []
+
+    async def whole(self) -> Answer:
+        """meshnet.status/v1"""
+        counters = await self._sessions.counters()
+        own = self._membership
+        return {
+            "schema": "meshnet.status/v1",
+            "generated_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "version": __version__,
+            "state": "ready" if self._supervisor.link is not None else "degraded",
+            "mesh": {"id": own.mesh.hex(), "cipher": own.suite.value},
+            "peer": {
+                "name": own.name,
+                "id": own.identity.public.hex(),
+                "addresses": self._addresses(),
+                "port": self._port,
+                "roles": list(own.roles),
+                "uptime_s": round(self._clock() - self._started, 3),
+            },
+            "forwarder": self._forwarder(),
+            "peers": self._peers(counters),
+            "networks": [self._network(number) for number in self._numbers()],
+            "endpoints": self._endpoints.listed(),
+            "drops": dict(list((counters.drops if counters else {}).items())[:DROPS_SHOWN]),
+            "notices": list(self.notices),
+        }
+
+    async def peers(self) -> Answer:
+        """meshnet.peers/v1"""
+        return {"schema": "meshnet.peers/v1", "peers": self._peers(await self._sessions.counters())}
+
+    def _forwarder(self) -> Answer:
+        link = self._supervisor.link
+        if link is None:
+            return {"pid": None, "running": False, "boot": None, "age_s": None, "notes": self._notes()}
+        age = round(self._clock() - self._sessions.forwarder_since, 3)
+        return {
+            "pid": link.hello.pid,
+            "running": True,
+            "boot": link.hello.boot.hex(),
+            "age_s": age,
+            "notes": self._notes(),
+        }
+
+    def _notes(self) -> list[str]:
+        return [*self._networks.notes, *self.host_notes()]
+
+    def _peers(self, counters: Counters | None) -> list[Answer]:
+        rows = {row.peer: row for row in counters.peers} if counters is not None else {}
+        own = self._membership.identity.public
+        views = [view for view in self._node.peers() if view.identity != own]
+        return [self._peer(view, rows.get(view.identity)) for view in sorted(views, key=lambda view: view.body.name)]
+
+    def _peer(self, view: PeerView, row: PeerCounters | None) -> Answer:
+        facts = self._sessions.describe(view.identity)
+        state = "left" if view.left else facts.state if view.reachable or facts.state == "up" else "down"
+        has_path = facts.state == "up" and row is not None and row.mtu > 0
+        return {
+            "name": view.body.name,
+            "id": view.identity.hex(),
+            "addresses": list(view.body.addresses),
+            "version": view.body.version,
+            "state": state,
+            "path": "direct" if facts.state == "up" else None,
+            "session_age_s": facts.session_age_s,
+            "mtu": row.mtu if row is not None and has_path else None,
+            "rx_bytes": row.received_bytes if row is not None else 0,
+            "tx_bytes": row.sent_bytes if row is not None else 0,
+            "rx_records": row.received_records if row is not None else 0,
+            "tx_records": row.sent_records if row is not None else 0,
+            "last_receive_s": facts.last_receive_s,
+            "reachable": view.reachable,
+        }
+
+    def _numbers(self) -> list[int]:
+        return [body.number for body in self._node.networks()]
+
+    def _network(self, number: int) -> Answer:
+        body = next(body for body in self._node.networks() if body.number == number)
+        names = {view.identity: view.body.name for view in self._node.peers()}
+        endpoints = self._node.endpoints(number)
+        own = self._membership.identity.public
+        return {
+            "name": body.name,
+            "number": number,
+            "pools": list(body.pools),
+            "mtu": body.mtu,
+            "served": self._networks.is_served(number),
+            "members": sorted({names.get(owner, owner.hex()[:8]) for owner, _ in endpoints}),
+            "endpoints": len(endpoints),
+            "owned": [_range(r.start, r.end) for r in self._node.ranges(number) if r.owner == own],
+        }
+
+
+def _range(start: int, end: int) -> str:
+    return f"{ip_address(start)}-{ip_address(end - 1)}"

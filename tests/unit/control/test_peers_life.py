@@ -1,0 +1,201 @@
+"""The life of sessions, and peers and forwarders that come and go."""
+
+from __future__ import annotations
+
+import pytest
+
+from crypto import lifetime
+from meshnet.boundary import ProgressRow, SessionRow
+from meshnet.control.peers import (
+    CONFIRM_S,
+    DropSession,
+    InstallSession,
+    Peers,
+    PeerState,
+    SendDatagram,
+)
+from tests.unit.control.handshaking import (
+    AT_LARGE,
+    AT_SMALL,
+    LARGE,
+    LARGE_ID,
+    SMALL,
+    SMALL_ID,
+    STRANGER,
+    WALL_NS,
+    forged,
+    large_knows_small,
+    offer_at,
+    only,
+    row,
+    shake,
+    small_knows_large,
+)
+
+
+@pytest.fixture
+def small() -> Peers:
+    return small_knows_large()
+
+
+@pytest.fixture
+def large() -> Peers:
+    return large_knows_small()
+
+
+# --- the life of a session
+
+
+@pytest.mark.parametrize(
+    ("age", "sent", "sent_age", "received_age", "initiator", "expected"),
+    [
+        (119.0, 5, 0.0, 0.0, True, False),
+        (121.0, 5, 0.0, 0.0, True, True),
+        (121.0, 5, 0.0, 0.0, False, False),
+        (130.0, 5, 20.0, 0.0, True, False),  # nothing was sent since the key was 120 s old
+        (164.0, 0, -1.0, 0.0, True, False),
+        (166.0, 0, -1.0, 0.0, True, True),
+        (166.0, 0, -1.0, 0.0, False, False),
+        (5.0, lifetime.REKEY_AFTER_RECORDS, 0.0, 0.0, True, True),
+        (5.0, lifetime.REKEY_AFTER_RECORDS, 0.0, 0.0, False, True),
+    ],
+)
+def test_when_keys_are_changed(
+    small: Peers, large: Peers, age: float, sent: int, sent_age: float, received_age: float, initiator: bool,
+    expected: bool,
+) -> None:  # fmt: skip
+    ours, theirs = shake(small, large, LARGE_ID, 0.0)
+    large.progressed([row(theirs, received=1, ages=(-1.0, 0.0))], 1.0)
+    peers, session = (small, ours) if initiator else (large, theirs)
+    outputs = peers.progressed([row(session, sent=sent, received=9, ages=(sent_age, received_age))], age)
+    assert [type(output) for output in outputs] == ([SendDatagram] if expected else [])
+    if expected:
+        repeated = peers.progressed([row(session, sent=sent, received=9, ages=(sent_age, 0.0))], age + 0.5)
+        assert repeated == [], "one attempt at a time"
+
+
+def test_a_frame_without_an_answer_brings_a_new_handshake(small: Peers, large: Peers) -> None:
+    ours, _ = shake(small, large, LARGE_ID, 0.0)
+    small.progressed([row(ours, sent=1, ages=(0.0, -1.0))], 20.0)
+    assert small.next_timer() == 35.0 and small.handle_timer(34.9) == []
+    only(small.handle_timer(35.0), SendDatagram)
+
+
+def test_an_answer_ends_the_wait(small: Peers, large: Peers) -> None:
+    ours, _ = shake(small, large, LARGE_ID, 0.0)
+    small.progressed([row(ours, sent=1, ages=(0.0, -1.0))], 20.0)
+    small.progressed([row(ours, sent=1, received=1, ages=(10.0, 0.0))], 30.0)
+    assert small.next_timer() == 180.0
+
+
+def test_a_session_ends_with_its_key(small: Peers, large: Peers) -> None:
+    ours, theirs = shake(small, large, LARGE_ID, 0.1)
+    assert small.next_timer() == large.next_timer() == 180.1
+    assert small.handle_timer(180.0) == []
+    assert small.handle_timer(180.1) == [DropSession(ours.local_index), PeerState(LARGE_ID, "idle")]
+    assert large.handle_timer(180.1) == [DropSession(theirs.local_index)]
+    assert small.next_timer() is large.next_timer() is None
+
+
+def test_a_lost_session_is_made_again_when_it_is_wanted(small: Peers, large: Peers) -> None:
+    ours, _ = shake(small, large, LARGE_ID, 0.0)
+    assert small.wanted(LARGE_ID, 1.0) == [], "the wish crossed the installation"
+    assert small.session_lost(ours.local_index) == [PeerState(LARGE_ID, "idle")]
+    assert small.session_lost(ours.local_index) == []
+    only(small.wanted(LARGE_ID, 1.0), SendDatagram)
+
+
+def test_a_session_the_peer_just_made_is_given_time_to_prove_itself(small: Peers, large: Peers) -> None:
+    _, theirs = shake(small, large, LARGE_ID, 0.0)
+    assert large.wanted(SMALL_ID, 0.5) == [PeerState(SMALL_ID, "connecting")]
+    assert large.next_timer() == CONFIRM_S
+    assert large.progressed([row(theirs, received=1, ages=(-1.0, 0.0))], 1.0) == [PeerState(SMALL_ID, "up")]
+    assert large.handle_timer(CONFIRM_S) == []
+
+
+def test_a_session_that_proves_itself_late_does_not_replace_a_newer_one(small: Peers, large: Peers) -> None:
+    _, older = shake(small, large, LARGE_ID, 0.0)
+    newer = only(large.wanted(SMALL_ID, 3.0), SendDatagram)
+    answer = only(small.receive(AT_LARGE, newer.data, 3.0), SendDatagram)
+    installed = only(large.receive(AT_SMALL, answer.data, 3.0), InstallSession)
+    large.progressed([row(older, received=1, ages=(-1.0, 0.5))], 3.5)
+    assert large.view(SMALL_ID, 4.0).session_age_s == 1.0
+    large.session_lost(installed.local_index)
+    assert large.view(SMALL_ID, 4.0).session_age_s is None
+
+
+def test_a_moved_peer_is_tried_at_its_new_address(small: Peers, large: Peers) -> None:
+    ours, _ = shake(small, large, LARGE_ID, 0.0)
+    moved = ("198.51.100.1", 4)
+    small.moved(LARGE_ID, moved)
+    small.moved(b"x" * 32, moved)
+    small.session_lost(ours.local_index)
+    assert only(small.wanted(LARGE_ID, 9.0), SendDatagram).address == moved
+
+
+# --- peers and forwarders that come and go
+
+
+def test_forgetting_ends_everything(small: Peers, large: Peers) -> None:
+    ours, _ = shake(small, large, LARGE_ID, 0.0)
+    assert small.forget(LARGE_ID) == [DropSession(ours.local_index), PeerState(LARGE_ID, "idle")]
+    assert small.forget(LARGE_ID) == [] and small.next_timer() is None
+    assert small.progressed([row(ours, sent=1, ages=(0.0, 0.0))], 1.0) == []
+    assert small.receive(AT_LARGE, forged(offer_at(WALL_NS), LARGE, SMALL), 1.0) == []
+    assert small.counters == {"initiation of an unknown peer": 1}
+
+
+def test_a_forgotten_peer_s_answer_is_refused(small: Peers, large: Peers) -> None:
+    sent = only(small.wanted(LARGE_ID, 0.0), SendDatagram)
+    answer = only(large.receive(AT_SMALL, sent.data, 0.0), SendDatagram)
+    small.forget(LARGE_ID)
+    assert small.receive(AT_LARGE, answer.data, 0.1) == []
+
+
+def test_a_changed_static_key_ends_what_the_old_one_made(small: Peers, large: Peers) -> None:
+    ours, _ = shake(small, large, LARGE_ID, 0.0)
+    assert small.know(LARGE_ID, LARGE.public, [AT_SMALL]) == []
+    assert small.know(LARGE_ID, STRANGER.public, [AT_LARGE])[0] == DropSession(ours.local_index)
+    assert small.receive(AT_LARGE, forged(offer_at(WALL_NS + 9), LARGE, SMALL), 1.0) == []
+    assert small.receive(AT_LARGE, forged(offer_at(WALL_NS + 9), STRANGER, SMALL), 1.0)
+
+
+def test_nobody_takes_another_peer_s_static_key_or_ours(small: Peers) -> None:
+    small.know(b"t" * 32, LARGE.public, [AT_SMALL])
+    small.know(b"u" * 32, SMALL.public, [AT_SMALL])
+    assert small.wanted(b"t" * 32, 0.0) == small.wanted(b"u" * 32, 0.0) == []
+    assert only(small.wanted(LARGE_ID, 0.0), SendDatagram).address == AT_LARGE
+
+
+def test_adopted_sessions_go_on_and_old_ones_are_made_anew(small: Peers) -> None:
+    small.know(b"t" * 32, STRANGER.public, [AT_SMALL])
+    rows = [
+        SessionRow(1, LARGE_ID, 50.0, True, True, AT_LARGE),
+        SessionRow(2, LARGE_ID, 150.0, True, False, AT_LARGE),
+        SessionRow(3, b"t" * 32, 101.0, False, True, AT_SMALL),
+        SessionRow(4, b"x" * 32, 10.0, True, True, AT_SMALL),
+    ]
+    outputs = small.adopted(rows, 1000.0)
+    assert only(outputs, DropSession) == DropSession(4)
+    assert only(outputs, SendDatagram).address == AT_SMALL, "the one over 100 s"
+    assert {output for output in outputs if isinstance(output, PeerState)} == {
+        PeerState(LARGE_ID, "up"),
+        PeerState(b"t" * 32, "up"),
+    }
+    assert small.view(LARGE_ID, 1000.0).session_age_s == 50.0
+    assert small.progressed([ProgressRow(2, 0, 5, 0, 0, -1.0, 0.0)], 1001.0) == []
+    assert small.view(LARGE_ID, 1001.0).session_age_s == 51.0
+    assert DropSession(2) in small.handle_timer(1030.0)
+
+
+def test_a_new_forwarder_gets_new_sessions_the_busiest_first(small: Peers, large: Peers) -> None:
+    small.know(b"t" * 32, STRANGER.public, [AT_SMALL])
+    small.adopted(
+        [SessionRow(1, LARGE_ID, 5.0, True, True, AT_LARGE), SessionRow(2, b"t" * 32, 5.0, True, True, AT_SMALL)], 100.0
+    )
+    small.progressed([ProgressRow(1, 10, 10, 0, 0, 0.0, 0.0), ProgressRow(2, 99, 9, 0, 0, 0.0, 0.0)], 101.0)
+    outputs = small.restarted(b"newboot!", 102.0)
+    sent = [output.address for output in outputs if isinstance(output, SendDatagram)]
+    assert sent == [AT_SMALL, AT_LARGE]
+    assert PeerState(LARGE_ID, "connecting") in outputs
+    assert small.session_lost(1) == [] and not any(isinstance(output, DropSession) for output in outputs)
