@@ -8,9 +8,10 @@ in which `Hello` lists them.  Neither side ever blocks on the other (docs/archit
 Rule: this file is the whole contract.  A change that an older forwarder or meshnetd could misread raises VERSION.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 __all__ = [
     "FACTS_QUEUED",
@@ -64,7 +65,15 @@ FACTS_QUEUED: Final = {
 }
 """How many facts of a kind wait for a slow meshnetd before the oldest is dropped; `Wanted` waits once per peer."""
 
-Address = tuple[str, int]
+Id16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Key32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Owner = Annotated[bytes, Meta(max_length=32)]
+Mac = Annotated[bytes, Meta(min_length=6, max_length=6)]
+U32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
+Mtu = Annotated[int, Meta(ge=0, le=65_535)]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+
+Address = tuple[str, Port]
 """Underlay address of a peer: literal IPv4 or IPv6 host (a link-local one with %scope) and UDP port."""
 
 
@@ -82,10 +91,10 @@ class _Message(msgspec.Struct, frozen=True, tag_field="t", tag=True, forbid_unkn
 class Configure(_Message, frozen=True):
     """Who this forwarder works for; sent once, before any other verb."""
 
-    mesh: bytes
-    peer: bytes
+    mesh: Id16
+    peer: Key32
     suite: str
-    mac1_key: bytes
+    mac1_key: Key32
     """32 bytes: the key under which handshake datagrams to this peer carry their mac1."""
 
 
@@ -93,7 +102,7 @@ class AddSocket(_Message, frozen=True):
     """Take one data socket (descriptor beside the message), already bound and configured."""
 
     family: int
-    port: int
+    port: Port
     gso: bool
     gro: bool
 
@@ -101,58 +110,58 @@ class AddSocket(_Message, frozen=True):
 class AddNetwork(_Message, frozen=True):
     """Take one TAP (descriptor beside the message) as the port of a network."""
 
-    number: int
+    number: U32
     device: str
-    mtu: int
-    features: int
+    mtu: Mtu
+    features: U32
     """What this TAP takes; kept by the forwarder for the meshnetd that adopts it."""
 
 
 class DropNetwork(_Message, frozen=True):
     """Forget a network; its TAP is closed."""
 
-    number: int
+    number: U32
 
 
 class EndpointRow(msgspec.Struct, frozen=True, array_like=True):
     """One endpoint's MAC and the peer that owns it; an empty peer means this host."""
 
-    mac: bytes
-    peer: bytes
+    mac: Mac
+    peer: Owner
 
 
 class SetEndpoints(_Message, frozen=True):
     """Change the table of one network: rows set, MACs gone; with `replace` every other row goes too."""
 
-    number: int
+    number: U32
     endpoints: list[EndpointRow]
-    gone: list[bytes] = []
+    gone: list[Mac] = []
     replace: bool = False
 
 
 class InstallSession(_Message, frozen=True):
     """A finished handshake.  The keys live in the forwarder alone from here on; an index is installed once."""
 
-    peer: bytes
-    index: int
-    remote_index: int
-    send_key: bytes
-    receive_key: bytes
+    peer: Key32
+    index: U32
+    remote_index: U32
+    send_key: Key32
+    receive_key: Key32
     initiator: bool
     address: Address
-    mtu: int
+    mtu: Mtu
     """Path MTU towards the address in bytes, IP header included."""
-    features: int
+    features: U32
     """What the peer's TAP takes (TSO4=1, TSO6=2, ECN=4, USO4=8, USO6=16)."""
-    largest_record: int
+    largest_record: U32
 
 
 class SetPath(_Message, frozen=True):
     """Where a peer is to be reached, and the path MTU towards it."""
 
-    peer: bytes
+    peer: Key32
     address: Address
-    mtu: int
+    mtu: Mtu
 
 
 class DropSession(_Message, frozen=True):
@@ -164,7 +173,7 @@ class DropSession(_Message, frozen=True):
 class DropPeer(_Message, frozen=True):
     """End all sessions of a peer and forget what waits for it."""
 
-    peer: bytes
+    peer: Key32
 
 
 class SendDatagram(_Message, frozen=True):
@@ -233,8 +242,11 @@ class SessionRow(msgspec.Struct, frozen=True, array_like=True):
     remote_index: int = 0
 
 
-class Hello(_Message, frozen=True):
-    """First fact of every connection: what this forwarder is and holds."""
+class Hello(_Message, frozen=True, forbid_unknown_fields=False):
+    """First fact of every connection: what this forwarder is and holds.
+
+    Fields of a later version are passed over, so that whoever replaces a newer forwarder can take its devices.
+    """
 
     version: int
     mesh: bytes
@@ -339,7 +351,7 @@ def decode_verb(data: bytes) -> Verb:
     """Decode what meshnetd sent; raises BoundaryError."""
     try:
         return _verbs.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is not UTF-8
         raise BoundaryError(f"not a verb of version {VERSION}: {type(error).__name__}") from None
 
 
@@ -347,5 +359,5 @@ def decode_fact(data: bytes) -> Fact:
     """Decode what the forwarder sent; raises BoundaryError."""
     try:
         return _facts.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is not UTF-8
         raise BoundaryError(f"not a fact of version {VERSION}: {type(error).__name__}") from None

@@ -178,7 +178,6 @@ class Loop:
         for session in self.state.live_sessions():
             marks = (session.sent_records, session.sent_data, session.received_records, session.received_data)
             if marks == session.ticked:
-                self._keep_alive(session, now)
                 continue
             before, session.ticked = session.ticked, marks
             if marks[1] != before[1]:
@@ -190,6 +189,8 @@ class Loop:
             if marks[0] != before[0]:
                 session.peer.keepalive_due = -1.0
             rows.append(progress_row(session, now))
+        for session in self.state.live_sessions():
+            self._keep_alive(session, now)
         for start in range(0, len(rows), PROGRESS_ROWS):
             self.facts.put(Progress(sessions=rows[start : start + PROGRESS_ROWS]))
 

@@ -16,7 +16,8 @@ TABLE_BYTES: Final = 16 << 20
 EXPIRE_S: Final = 0.2
 ENTRY_OPENS: Final = 3
 ENTRY_OVERHEAD: Final = 512
-"""Bytes an entry is charged for besides its slices, so that many tiny forged slices are bounded too."""
+PIECE_OVERHEAD: Final = 8
+"""Bytes an entry and each place for a slice are charged for, so that many tiny forged slices are bounded too."""
 
 
 class Entry:
@@ -31,7 +32,7 @@ class Entry:
         self.alternates: dict[int, bytes] = {}
         self.born = born
         self.opens = 0
-        self.charged = ENTRY_OVERHEAD
+        self.charged = 0
 
     def candidates(self) -> "list[bytes]":
         """The ciphertexts to try, the first arrivals first: at most ENTRY_OPENS over the entry's life."""
@@ -71,16 +72,17 @@ class Reassembly:
         """Keep a slice; return the entry once every slice is there, else None.  Raises OverflowError at a bound."""
         entry = self._entries.get(key)
         if entry is None:
-            self._charge(session, len(piece) + ENTRY_OVERHEAD)
+            charge = len(piece) + ENTRY_OVERHEAD + slices * PIECE_OVERHEAD
+            self._charge(session, charge)
             entry = self._entries[key] = Entry(session, slices, now)
-            entry.charged += len(piece)
+            entry.charged += charge
         else:
             held = entry.slices[number]
             if held is not None:
                 if held == piece or number in entry.alternates:
                     return None
-                self._charge(session, len(piece))
-                entry.charged += len(piece)
+                self._charge(session, len(piece) + PIECE_OVERHEAD)
+                entry.charged += len(piece) + PIECE_OVERHEAD
                 entry.alternates[number] = piece
                 return entry if entry.missing == 0 else None
             self._charge(session, len(piece))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
-from meshnet.forwarder.record import VNET_BYTES
+from meshnet.forwarder.record import ETHERNET_BYTES, VNET_BYTES
 from meshnet.forwarder.vnet import GSO_NONE, GSO_UDP, NEEDS_CSUM, PLAIN, VNET, ethertype
 
 __all__ = ["checksum", "finish_checksum", "segments"]
@@ -51,16 +51,21 @@ def segments(vnet_and_frame: bytes | memoryview) -> Iterator[bytes]:
     flags, gso, _, gso_size, csum_start, csum_offset = VNET.unpack_from(data)
     frame = data[VNET_BYTES:]
     kind = gso & 0x7F
+    if flags & NEEDS_CSUM and csum_start + csum_offset + 2 > len(frame):
+        raise ValueError("a checksum behind the frame's end")
     if kind == GSO_NONE:
         whole = bytearray(frame)
         if flags & NEEDS_CSUM:
             finish_checksum(whole, csum_start, csum_offset)
         yield PLAIN + bytes(whole)
         return
-    network, ip = ethertype(frame, 0, len(frame))
     is_udp = kind == GSO_UDP
+    transport = csum_start + (8 if is_udp else 20)
+    if len(frame) < max(transport, ETHERNET_BYTES) or not flags & NEEDS_CSUM or gso_size == 0:
+        raise ValueError("a super-frame without its headers")
+    network, ip = ethertype(frame, 0, len(frame))
     headers = csum_start + (8 if is_udp else (frame[csum_start + 12] >> 4) * 4)
-    if gso_size == 0 or not ip < csum_start < headers < len(frame):
+    if not ip + 20 <= csum_start or not transport <= headers < len(frame):
         raise ValueError("a super-frame without payload or with impossible offsets")
     # The field holds the sum over the pseudo-header with the super-frame's length; each piece has its own length.
     length_of_all = len(frame) - csum_start

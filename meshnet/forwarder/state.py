@@ -56,6 +56,12 @@ class State:
             found = self.peers[identity] = Peer(identity)
         return found
 
+    def can_reach(self, address: Address) -> bool:
+        """Whether a data socket has the family of `address`; raises OSError or ValueError when it is no address."""
+        host, port = address
+        socket_address(host, port)
+        return (socket.AF_INET6 if ":" in host else socket.AF_INET) in self.sockets
+
     def set_path(self, peer: Peer, address: Address, mtu: int) -> bool:
         """Where and in which datagram size to reach a peer; False when no socket has that address family."""
         host, port = address
@@ -63,11 +69,11 @@ class State:
         data_socket = self.sockets.get(family)
         if data_socket is None:
             return False
-        peer.remote = address
         peer.address = socket_address(host, port)
+        peer.remote = address
         peer.mtu = mtu
         peer.send = data_socket.sock.sendmsg
-        peer.gso = data_socket.gso
+        peer.gso = data_socket.gso and peer.gso_off_until < 0
         size = slice_bytes(mtu, family)
         if size not in self._trains:
             self._trains[size] = Train(self.sealed, size)
@@ -108,8 +114,12 @@ class State:
 
 
 def socket_address(host: str, port: int) -> SocketAddress:
-    """The address as Python's recvmsg reports it, so that a comparison of tuples tells a moved peer."""
+    """The address as Python's recvmsg reports it, so that a comparison of tuples tells a moved peer.
+
+    Raises OSError or ValueError when the host is no literal address, or its scope no interface.
+    """
     if ":" not in host:
+        socket.inet_pton(socket.AF_INET, host)
         return (host, port)
     plain, _, scope = host.partition("%")
     canonical = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, plain))

@@ -84,7 +84,8 @@ class Network:
         if source[0] & 1 or source in self._endpoints or peer not in self.members:
             return False
         held = self._learned.get(source)
-        if held is None and sum(1 for owner, _ in self._learned.values() if owner is peer) >= LEARNED_PER_PEER:
+        is_new = held is None or held[0] is not peer
+        if is_new and sum(1 for owner, _ in self._learned.values() if owner is peer) >= LEARNED_PER_PEER:
             return False
         self._learned[source] = (peer, now)
         self.ports[source] = peer

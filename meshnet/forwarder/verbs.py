@@ -50,6 +50,10 @@ __all__ = ["Verbs"]
 
 VERBS_PER_TURN: Final = 64
 BUFFER_BYTES: Final = 4 << 20
+HELLO_SESSIONS: Final = 400
+"""Sessions in one `Hello`, those in use first, so that it fits a message; others go on until their keys expire."""
+COUNTER_PEERS: Final = 400
+"""Peers in one `Counters` fact, likewise."""
 _read_credentials = struct.Struct("=iII").unpack
 
 
@@ -104,8 +108,9 @@ class Verbs:
         self._connection = connection
         self._work.attended = True
         self._send_hello(connection)
-        self._loop.add_reader(connection.fileno(), self._readable)
-        self.flush()
+        if self._connection is connection:
+            self._loop.add_reader(connection.fileno(), self._readable)
+            self.flush()
 
     def _disconnect(self) -> None:
         if self._connection is None:
@@ -138,7 +143,7 @@ class Verbs:
                     address=s.peer.remote or ("", 0),
                     remote_index=s.remote_index,
                 )
-                for s in state.live_sessions()
+                for s in sorted(state.live_sessions(), key=lambda s: s.peer.current is not s)[:HELLO_SESSIONS]
             ],
         )
         descriptors = [s.sock.fileno() for s in sockets] + [n.tap for n in networks]
@@ -171,7 +176,7 @@ class Verbs:
         try:
             verb = decode_verb(data)
             self._apply[type(verb)](verb, descriptors)
-        except (BoundaryError, ValueError, IndexError, OSError) as error:
+        except (BoundaryError, ValueError, OSError) as error:
             self._state.drops[Drop.BAD_VERB] += 1
             self._facts.trouble(f"a verb could not be applied: {type(error).__name__}: {error}")
         for descriptor in descriptors:
@@ -214,19 +219,26 @@ class Verbs:
         self._work.admission.set_key(verb.mac1_key)
 
     def _add_socket(self, verb: AddSocket, descriptors: list[int]) -> None:
-        old = self._state.sockets.get(verb.family)
+        state = self._state
+        descriptor = _first(descriptors)
+        sock = socket.socket(fileno=descriptor)
+        descriptors.remove(descriptor)
+        sock.setblocking(False)
+        old = state.sockets.get(verb.family)
         if old is not None:
             self._work.remove_reader(old.sock.fileno())
             old.sock.close()
-        sock = socket.socket(fileno=descriptors.pop(0))
-        sock.setblocking(False)
-        held = DataSocket(sock, verb.family, verb.port, gso=verb.gso, gro=verb.gro)
-        self._state.sockets[verb.family] = held
+        held = state.sockets[verb.family] = DataSocket(sock, verb.family, verb.port, gso=verb.gso, gro=verb.gro)
         self._work.add_socket(held)
+        for peer in state.peers.values():
+            if peer.remote is not None:
+                state.set_path(peer, peer.remote, peer.mtu)
 
     def _add_network(self, verb: AddNetwork, descriptors: list[int]) -> None:
         old = self._state.networks.get(verb.number)
-        network = Network(verb.number, verb.device, verb.mtu, descriptors.pop(0), verb.features)
+        descriptor = _first(descriptors)
+        network = Network(verb.number, verb.device, verb.mtu, descriptor, verb.features)
+        descriptors.remove(descriptor)
         if old is not None:
             network.inherit(old)
             self._work.remove_reader(old.tap)
@@ -252,22 +264,16 @@ class Verbs:
 
     def _install_session(self, verb: InstallSession, _: list[int]) -> None:
         state = self._state
-        peer = state.peer(verb.peer)
+        suite = Suite(self._configured.suite)
+        sealer, opener = Sealer(suite, verb.send_key), Opener(suite, verb.receive_key)
+        if not state.can_reach(verb.address):
+            raise ValueError("no data socket of the address family of this peer")
         if not state.claim_index(verb.index):
             raise ValueError(f"session {verb.index} was installed before")
-        if not state.set_path(peer, verb.address, verb.mtu):
-            raise ValueError("no data socket of the address family of this peer")
+        peer = state.peer(verb.peer)
+        state.set_path(peer, verb.address, verb.mtu)
         peer.features = verb.features
-        suite = Suite(self._configured.suite)
-        session = Session(
-            peer,
-            verb.index,
-            verb.remote_index,
-            Sealer(suite, verb.send_key),
-            Opener(suite, verb.receive_key),
-            initiator=verb.initiator,
-            now=state.now,
-        )
+        session = Session(peer, verb.index, verb.remote_index, sealer, opener, initiator=verb.initiator, now=state.now)
         state.sessions[verb.index] = session
         for old in peer.install(session):
             state.end_session(old)
@@ -329,5 +335,8 @@ class Verbs:
         self.on_stop()
 
 
-COUNTER_PEERS: Final = 400
-"""Peers in one `Counters` fact, so that it fits a message."""
+def _first(descriptors: list[int]) -> int:
+    """The descriptor a verb needs; raises ValueError when none came with it."""
+    if not descriptors:
+        raise ValueError("no descriptor came with the verb")
+    return descriptors[0]
