@@ -27,7 +27,7 @@ from meshnet.errors import ExitCode, MeshnetError
 
 __all__ = ["become", "start"]
 
-READY_S = 30.0
+READY_S = 45.0
 LOG_BYTES = 5_000_000
 """A log beyond this is set aside as `.1` at a start, so that both together stay under 10 MB."""
 LOG_LINES = 20

@@ -54,7 +54,7 @@ class Mesh:
         match event:
             case PeerSeen(peer, body):
                 self.statics[body.static] = peer
-                self._sessions.know(peer, body.static, body.addresses)
+                self._sessions.know(peer, body.static, body.addresses, body.boot)
             case PeerLeft(peer):
                 self._sessions.forget(peer)
             case NetworkSeen(body):

@@ -2,7 +2,6 @@
 
 Flow: what happened goes in through a method with ``now`` (monotonic seconds), what is to be done comes back as a list
 of outputs, to be applied in order. ``next_timer`` tells when ``handle_timer`` wants to be called.
-
 Rules
 - Each try is a new initiation with a greater stamp, to the next of the peer's addresses: a responder takes no stamp
   twice. Only the newest may be answered.
@@ -171,6 +170,12 @@ class Peers:
             return []
         self._lose(remote, index)
         return self._report(remote)
+
+    def rebooted(self, peer_id: bytes, now: float) -> list[Output]:
+        """The peer's statement says that its forwarder is a new one: a session from before is dead there."""
+        remote = self._remotes.get(peer_id)
+        is_older = remote and remote.current and now - remote.current.created >= WANTED_IGNORED_S
+        return self._begin(remote, now) if remote and is_older else []
 
     def adopted(self, rows: Iterable[SessionRow], now: float) -> list[Output]:
         """A forwarder was found running with these sessions; those of unknown peers end, old ones are made anew."""

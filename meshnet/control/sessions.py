@@ -104,6 +104,7 @@ class Sessions:
         self._requests = 0
         self._lookups: set[asyncio.Task[None]] = set()
         self._known: dict[bytes, tuple[bytes, list[Address]]] = {}
+        self._boots: dict[bytes, bytes] = {}
         self.forwarder_since = clock()
         self.counters_of_handshakes: Counter[str] = Counter()
 
@@ -137,10 +138,12 @@ class Sessions:
 
     # --- what gossip says ------------------------------------------------------------------------------------------
 
-    def know(self, peer: bytes, static: bytes, addresses: Sequence[str]) -> None:
-        """A peer exists; its addresses may have changed."""
+    def know(self, peer: bytes, static: bytes, addresses: Sequence[str], boot: bytes) -> None:
+        """A peer exists; its addresses may have changed, and its forwarder may be a new one (`boot`)."""
         if peer == self._own:
             return
+        rebooted = self._boots.get(peer, boot) != boot
+        self._boots[peer] = boot
         parsed = []
         for text in addresses:
             try:
@@ -150,10 +153,13 @@ class Sessions:
         self._known[peer] = (static, parsed)
         if self._peers is not None:
             self._do(self._peers.know(peer, static, parsed))
+            if rebooted:
+                self._do(self._peers.rebooted(peer, self._clock()))
 
     def forget(self, peer: bytes) -> None:
         """A peer left."""
         self._known.pop(peer, None)
+        self._boots.pop(peer, None)
         self._paths.pop(peer, None)
         self._received.pop(peer, None)
         if self._peers is not None:

@@ -136,6 +136,14 @@ def test_a_moved_peer_is_tried_at_its_new_address(small: Peers, large: Peers) ->
 # --- peers and forwarders that come and go
 
 
+def test_a_peer_with_a_new_forwarder_is_tried_at_once_unless_the_session_is_newer(small: Peers, large: Peers) -> None:
+    shake(small, large, LARGE_ID, 0.0)
+    assert small.rebooted(LARGE_ID, 1.0) == []
+    (sent,) = (output for output in small.rebooted(LARGE_ID, 60.0) if isinstance(output, SendDatagram))
+    assert sent.address == AT_LARGE
+    assert small.rebooted(b"nobody" * 6, 60.0) == []
+
+
 def test_forgetting_ends_everything(small: Peers, large: Peers) -> None:
     ours, _ = shake(small, large, LARGE_ID, 0.0)
     assert small.forget(LARGE_ID) == [DropSession(ours.local_index), PeerState(LARGE_ID, "idle")]
