@@ -99,7 +99,7 @@ class Endpoints:
         lease = await self._lease(network, endpoint, request.ip)
         record = Record(
             number=network.number,
-            mac=device_mac(self._peer, endpoint.hex()),
+            mac=endpoint_mac(network.number, lease.address),
             addresses=[lease.address],
             leases=[lease.number],
             target=request.target,
@@ -276,6 +276,11 @@ class Endpoints:
             "routes": [MULTICAST],
             "confirmed": record.confirmed,
         }
+
+
+def endpoint_mac(network: int, address: str) -> bytes:
+    """The MAC of whoever has `address` ("a.b.c.d/len"): when the address moves, neighbours' tables stay right."""
+    return device_mac(network.to_bytes(4), address.partition("/")[0])
 
 
 def _unknown(endpoint_id: str) -> MeshnetError:
