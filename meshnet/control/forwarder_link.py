@@ -6,6 +6,7 @@ a forwarder that does not empty it is treated as dead.
 
 import array
 import asyncio
+import os
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -110,6 +111,7 @@ async def connect(path: Path, *, deadline_s: float = CONNECT_S) -> ForwarderLink
     """Connect to a forwarder's listener and wait for its `Hello`; raises OSError or BoundaryError."""
     loop = asyncio.get_running_loop()
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    descriptors: list[int] = []
     try:
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
@@ -128,7 +130,9 @@ async def connect(path: Path, *, deadline_s: float = CONNECT_S) -> ForwarderLink
         hello = decode_fact(data)
         if not isinstance(hello, Hello):
             raise BoundaryError("the forwarder did not begin with hello")
-        return ForwarderLink(connection, hello, list(descriptors))
+        return ForwarderLink(connection, hello, descriptors)
     except BaseException:
         connection.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
         raise

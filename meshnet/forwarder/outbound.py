@@ -216,7 +216,8 @@ class Outbound:
     def _refused(self, peer: Peer, train: Train, header: bytearray, slices: int, tail: int, error: OSError) -> None:
         """The kernel would not take a train: remember why, so that the next one leaves."""
         state = self._state
-        if error.errno == errno.EIO and peer.gso and slices > 1:
+        is_smallest = error.errno == errno.EINVAL and peer.mtu <= SMALL_MTU
+        if (error.errno == errno.EIO or is_smallest) and peer.gso and slices > 1:
             peer.gso = False
             peer.gso_off_until = state.now + GSO_PAUSE_S
             self._facts.trouble(f"UDP GSO refused towards {peer.remote}: sending datagrams singly for 10 minutes")

@@ -21,13 +21,12 @@ _u16 = Struct(">H")
 _u32 = Struct(">I")
 
 
-def checksum(data: bytes | bytearray | memoryview, start: int = 0) -> int:
-    """The Internet checksum (RFC 1071) of `data` on top of the partial sum `start`, not yet complemented."""
+def checksum(data: bytes | bytearray | memoryview) -> int:
+    """The Internet checksum (RFC 1071) of `data`, not yet complemented."""
     if len(data) % 2:
         data = bytes(data) + b"\0"
-    total = start + sum(memoryview(bytes(data)).cast("H"))
-    swapped = int.from_bytes(_fold(total).to_bytes(2, "little"), "big") if _LITTLE else _fold(total)
-    return swapped
+    total = _fold(sum(memoryview(bytes(data)).cast("H")))
+    return int.from_bytes(total.to_bytes(2, "little"), "big") if _LITTLE else total
 
 
 def _fold(total: int) -> int:

@@ -42,7 +42,8 @@ class Network:
         self.members: dict[Peer, int] = {}
         """Peers with an endpoint here → how many."""
         self._endpoints: dict[bytes, Peer | _Local] = {}
-        self._learned: dict[bytes, tuple[Peer, float]] = {}
+        self._learned: dict[Peer, dict[bytes, float]] = {}
+        """Per peer, the addresses learned behind it and when."""
 
     def endpoints(self) -> list[bytes]:
         """The MACs of all announced endpoints."""
@@ -51,7 +52,7 @@ class Network:
     def set_endpoint(self, mac: bytes, port: "Peer | _Local") -> None:
         """An endpoint with this MAC is behind `port` (announced, not learned)."""
         self.drop_endpoint(mac)
-        self._learned.pop(mac, None)
+        self._unlearn(mac)
         self._endpoints[mac] = port
         self.ports[mac] = port
         if isinstance(port, Peer):
@@ -83,25 +84,32 @@ class Network:
         """
         if source[0] & 1 or source in self._endpoints or peer not in self.members:
             return False
-        held = self._learned.get(source)
-        is_new = held is None or held[0] is not peer
-        if is_new and sum(1 for owner, _ in self._learned.values() if owner is peer) >= LEARNED_PER_PEER:
+        behind = self._learned.setdefault(peer, {})
+        if source not in behind and len(behind) >= LEARNED_PER_PEER:
             return False
-        self._learned[source] = (peer, now)
+        self._unlearn(source)
+        behind[source] = now
         self.ports[source] = peer
         return True
 
     def age(self, now: float) -> None:
         """Forget addresses not learned again for LEARNED_S."""
-        for mac in [mac for mac, (_, seen) in self._learned.items() if now - seen > LEARNED_S]:
-            del self._learned[mac]
-            self.ports.pop(mac, None)
+        for behind in self._learned.values():
+            for mac in [mac for mac, seen in behind.items() if now - seen > LEARNED_S]:
+                del behind[mac]
+                del self.ports[mac]
 
     def forget_learned(self, peer: Peer) -> None:
         """Forget every learned address behind `peer`."""
-        for mac in [mac for mac, (owner, _) in self._learned.items() if owner is peer]:
-            del self._learned[mac]
-            self.ports.pop(mac, None)
+        for mac in self._learned.pop(peer, {}):
+            del self.ports[mac]
+
+    def _unlearn(self, mac: bytes) -> None:
+        """Whoever an address was learned behind, it is there no more."""
+        port = self.ports.get(mac)
+        if isinstance(port, Peer) and mac not in self._endpoints:
+            self._learned.get(port, {}).pop(mac, None)
+            del self.ports[mac]
 
     def forget_peer(self, peer: Peer) -> None:
         """Forget a peer with all its endpoints and learned addresses."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tests.sim.invariants import InvariantBroken
 from tests.sim.life import live
 
-SEEDS = range(20)
+SEEDS = range(50)
 
 
 def first_red_seed(seeds: Iterable[int] = SEEDS) -> int | None:

@@ -6,13 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from gossip.bodies import GRANT
+from gossip.bodies import GRANT, Grant, NetworkBody, decode_body
+from gossip.claims import Claim, Claims
+from gossip.errors import Refusal
 from gossip.events import SPACE_STATEMENT, Output, Put
 from gossip.node import Node
+from gossip.numbers import number_of
 from gossip.replica import Replica
 from gossip.statements import Statement, parse
 from gossip.view import Standing, View
 from tests.planted.detection import first_red_seed
+from tests.sim.world import MESH
 
 
 def test_a_merge_that_ignores_seq_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +61,56 @@ def test_a_donor_that_forgets_its_grants_on_restart_is_noticed(monkeypatch: pyte
         load(replica, space, key, value)
 
     monkeypatch.setattr(Replica, "load", forgetful)
+    assert first_red_seed() is not None
+
+
+def test_a_registrar_that_answers_two_claims_of_one_name_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def free(claims: Claims, name: str) -> bool:
+        return claims._directory.numbers.registrar() == claims._identity
+
+    monkeypatch.setattr(Claims, "_free", free)
+    assert first_red_seed() is not None
+
+
+def test_a_grant_that_answers_a_request_before_it_is_stored_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    receive, handle_timer = Node.receive, Node.handle_timer
+    late: dict[int, list[Put]] = {}
+
+    def early(node: Node, link: int, message: bytes, now: float) -> Output:
+        output = receive(node, link, message, now)
+        held = [put for put in output.persist if _answers(node, put)]
+        late.setdefault(id(node), []).extend(held)
+        return replace(output, persist=[put for put in output.persist if put not in held])
+
+    def then_stored(node: Node, now: float) -> Output:
+        output = handle_timer(node, now)
+        return replace(output, persist=[*late.pop(id(node), []), *output.persist])
+
+    monkeypatch.setattr(Node, "receive", early)
+    monkeypatch.setattr(Node, "handle_timer", then_stored)
+    assert first_red_seed() is not None
+
+
+def _answers(node: Node, put: Put) -> bool:
+    """Whether the write is an own grant that answers a request."""
+    if put.space != SPACE_STATEMENT or put.value is None:
+        return False
+    statement = parse(put.value)
+    if statement.kind != GRANT or statement.owner != node.identity or statement.body is None:
+        return False
+    grant = decode_body(GRANT, statement.body)
+    return isinstance(grant, Grant) and grant.answers != b""
+
+
+def test_a_claimer_that_founds_without_its_grant_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    advance = Claims._advance
+
+    def hasty(claims: Claims, out: Output, claim: Claim) -> NetworkBody | Refusal | None:
+        answer = advance(claims, out, claim)
+        number = number_of(MESH, claim.name)
+        return claims._found(out, claim, number) if answer is None and claim.of is not None else answer
+
+    monkeypatch.setattr(Claims, "_advance", hasty)
     assert first_red_seed() is not None
 
 

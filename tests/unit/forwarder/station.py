@@ -7,6 +7,8 @@ import asyncio
 import os
 import socket
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -192,3 +194,17 @@ class Station:
         for tap in self._taps:
             tap.close()
         self._listener.close()
+
+
+@asynccontextmanager
+async def serving(path: Path) -> AsyncIterator[Station]:
+    """A station that is closed at the end, and no exception reached its loop."""
+    made = Station(path)
+    yield made
+    made.close()
+    assert made.complaints == [], "an exception reached the event loop"
+
+
+def refused(counters: Counters) -> int:
+    """How many verbs could not be applied so far."""
+    return counters.drops.get("bad_verb", 0)

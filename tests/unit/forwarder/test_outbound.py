@@ -119,6 +119,16 @@ def test_frames_for_two_peers_in_one_drain_reach_each_its_own_in_order(rig: Rig)
     assert third.receive() == [frame for frame in frames if frame[10:16] == third.mac]
 
 
+def test_large_frames_for_two_peers_in_turn_all_fit_the_buffer(rig: Rig) -> None:
+    left, right = rig.pair()
+    third = rig.side()
+    connect(left, third)
+    # Each is too small to leave at once, so each waits in the buffer behind the one for the other peer.
+    frames = [ethernet((right, third)[number % 2].mac, left.mac, 31_000) for number in range(8)]
+    left.transmit(*frames, ethernet(right.mac, left.mac, 61_440))
+    assert right.receive()[:-1] == frames[::2] and third.receive() == frames[1::2]
+
+
 @pytest.mark.parametrize("destination", [BROADCAST, b"\x01\0\x5e\0\0\1", b"\x02\xee\xee\xee\xee\xee"])
 def test_broadcast_multicast_and_unknown_reach_all_members_and_nobody_else(rig: Rig, destination: bytes) -> None:
     left, right = rig.pair()

@@ -15,6 +15,8 @@ AFTERWARDS = """
 import json, os, resource
 from meshnet.forwarder.privileges import drop_privileges
 open_before = os.open("/dev/null", os.O_WRONLY)
+if os.geteuid() == 0:
+    os.setgroups([4, 5])
 drop_privileges()
 status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
 found = {key: status[key].split() for key in

@@ -110,6 +110,12 @@ def test_each_field_out_of_bounds_is_refused(change: dict[str, int]) -> None:
     assert not sane(VNET.pack(*{**GOOD, **change}.values()), FRAME)
 
 
+@pytest.mark.parametrize("start", [0, 13, len(FRAME) - 17, len(FRAME), 0xFFFF])
+def test_a_checksum_outside_of_a_plain_frame_is_refused(start: int) -> None:
+    assert not sane(VNET.pack(1, 0, 0, 0, start, 16), FRAME)
+    assert sane(VNET.pack(0, 0, 0, 0, start, 16), FRAME), "nobody asked for one"
+
+
 def test_a_frame_shorter_than_its_header_is_refused() -> None:
     assert not sane(bytes(10), bytes(13)) and sane(bytes(10), bytes(14))
 
