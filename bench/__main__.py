@@ -1,4 +1,4 @@
-"""`python -m bench throughput | latency | pps | micro`: peers side by side in one run.
+"""`python -m bench throughput | latency | pps | restart | micro`: peers side by side in one run.
 
 Needs root (micro does not). Progress goes to stderr, the table to stdout, everything to JSON under
 bench/results/.
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import report
-from bench.cases import latency, pps, throughput
+from bench.cases import latency, pps, restart, throughput
 from bench.machine import fingerprint
 from bench.micro import runner
 from bench.peers.adapter import Peer
@@ -52,7 +52,7 @@ def peer(name: str, prototype: Path | None) -> Peer:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m bench", description="peers side by side in one run, as ratios")
-    top.add_argument("case", choices=("throughput", "latency", "pps", "micro"))
+    top.add_argument("case", choices=("throughput", "latency", "pps", "restart", "micro"))
     top.add_argument("modules", nargs="*", help="micro: these files of bench/micro only")
     top.add_argument("--peers", type=words, help=f"of {','.join(PEERS)}; default all that can run")
     top.add_argument("--prototype", type=Path, metavar="PATH", help="a fast-path prototype to measure too")
@@ -76,14 +76,17 @@ def case_of(chosen: argparse.Namespace) -> tuple[Probe, Probe, Mapping[str, str]
 
 
 def compare(chosen: argparse.Namespace) -> None:
-    names = chosen.peers or [name for name in PEERS if name != "prototype" or chosen.prototype]
-    probe, warm, units = case_of(chosen)
-    tables = []
     machine = fingerprint()
-    for wire in chosen.wire:
-        peers = [peer(name, chosen.prototype) for name in names]
-        loss = chosen.loss / 100
-        tables.append(measure(Wire(wire), peers, probe, warm, chosen.repeat, loss=loss))
+    if chosen.case == "restart":
+        units: Mapping[str, str] = restart.UNITS
+        tables = [restart.measure(Wire(wire), chosen.repeat) for wire in chosen.wire]
+    else:
+        names = chosen.peers or [name for name in PEERS if name != "prototype" or chosen.prototype]
+        probe, warm, units = case_of(chosen)
+        tables = []
+        for wire in chosen.wire:
+            peers = [peer(name, chosen.prototype) for name in names]
+            tables.append(measure(Wire(wire), peers, probe, warm, chosen.repeat, loss=chosen.loss / 100))
     arguments = {key: str(value) if isinstance(value, Path) else value for key, value in vars(chosen).items()}
     found = report.document(chosen.case, tables, machine, arguments)
     print(report.text(tables, units, BASES))

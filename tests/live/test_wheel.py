@@ -39,7 +39,7 @@ def test_the_wheel_in_a_fresh_environment_launches_a_mesh(tmp_path: Path) -> Non
         try:
             assert launched.stdout.startswith("meshnet join mesh1-")
             attached = host.run([meshnet, *places, "attach", workload.full_name])
-            assert "10.32.0.1/12" in attached.stdout
+            assert "10.32.0.2/12" in attached.stdout
             status = host.run([meshnet, *places, "status"])
             assert "READY" in status.stdout
         finally:
