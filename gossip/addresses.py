@@ -1,4 +1,4 @@
-"""This peer's acts on networks and addresses: found, donate, allocate, hand back.
+"""This peer's acts on networks and addresses: found, donate, share, allocate, hand back.
 
 Purpose: the rules of design §6 between what the mesh says (directory) and what this host leased (allocator).
 Rule: only own tiles are leased or given, and never a tile's part that holds a lease. A grant names the deed by which
@@ -15,13 +15,24 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from gossip import limits
-from gossip.bodies import GRANT, NETWORK, EndpointBody, Grant, NetworkBody, encode_body, grant_id
+from gossip.bodies import (
+    DEFAULT_NETWORK,
+    GRANT,
+    NETWORK,
+    NUMBER_POOL,
+    EndpointBody,
+    Grant,
+    NetworkBody,
+    encode_body,
+    grant_id,
+)
 from gossip.errors import Refusal
 from gossip.events import Lease, Output, RangeView
 from gossip.ipam.allocator import Allocator
-from gossip.ipam.ranges import address_of, network_of, parse_interface, show
+from gossip.ipam.ranges import address_of, block_around, network_of, parse_interface, show
 from gossip.ipam.ring import Ring, Tile
 from gossip.networks import Directory
+from gossip.numbers import NUMBERS
 from gossip.replica import Replica
 from gossip.roster import Roster
 
@@ -46,17 +57,28 @@ class Addresses:
                     self._replica.gate.count("stored_row_damaged")
 
     def found(self, out: Output, body: NetworkBody) -> None:
-        """Publish a network and its founding grants; raises Refusal."""
-        data = encode_body(NETWORK, body)
+        """Publish the mesh's default network with its founding grants, and open the number pool; raises Refusal."""
+        encode_body(NETWORK, body)
         what = f"network {body.name} was not founded"
         if not self._roster.founder(self._identity):
             raise Refusal(what, "this peer did not found the mesh", "found it on the peer that did", "not-founder")
+        if body.number != DEFAULT_NETWORK:
+            raise Refusal(what, "it is not the default network", "create it: its number is claimed", "invalid")
         known = self._directory.networks.get(body.number)
         if known is not None and known != body:
             raise Refusal(what, f"its number is that of network {known.name}", "choose another", "taken")
-        self._replica.publish(out, (NETWORK, body.key), data)
+        self.publish(out, body)
+        self.open_numbers(out)
+
+    def publish(self, out: Output, body: NetworkBody) -> None:
+        """Say a network that is this peer's to found, and own its pools."""
+        self._replica.publish(out, (NETWORK, body.key), encode_body(NETWORK, body))
         for pool in map(network_of, body.pools):
-            self._grant(out, Grant(body.number, pool.start, pool.end, self._identity, 0, b""))
+            self.grant(out, Grant(body.number, pool.start, pool.end, self._identity, 0, b""))
+
+    def open_numbers(self, out: Output) -> None:
+        """Own the pool of network numbers, as the mesh's founder does from the beginning."""
+        self.grant(out, Grant(NUMBER_POOL, NUMBERS.start, NUMBERS.end, self._identity, 0, b""))
 
     def donate(self, out: Output, network: int, to: bytes) -> None:
         """Grant a block to a peer that owns none; raises Refusal."""
@@ -65,11 +87,36 @@ class Addresses:
         if ring.owned(to):
             return
         block = self.allocator.spare_block(network, ring, ring.owned(self._identity))
-        if block is None:
+        if block is None or self.full():
             fix = "ask another peer, or free addresses here"
             raise Refusal(what, "this peer has too few free addresses to share", fix, "no-space")
-        tile, start, end = block
-        self._hand_over(out, network, tile, start, end, to)
+        self._hand_over(out, network, *block, to)
+
+    def share(self, out: Output, network: int, to: bytes, start: int | None, free: int, nonce: bytes) -> None:
+        """Answer a request by a grant: the free block around `start`, else half of a free block; or say nothing.
+
+        `free`: how many addresses the asker has; who has no more than that gives none.
+        """
+        ring = self._directory.rings.get(network)
+        if ring is None or self.full():
+            return
+        own = ring.owned(self._identity)
+        if start is not None:
+            gaps = self.allocator.gaps(network, own)
+            block = next(((tile, left, right) for tile, left, right in gaps if left <= start < right), None)
+            if block is None:
+                return
+            block = (block[0], *block_around(start, block[1], block[2], limits.CLAIMED_BLOCK))
+        else:
+            block = self.allocator.spare_block(network, ring, own)
+            if block is None or self.allocator.free(network, ring, own) <= free:
+                return
+        self._hand_over(out, network, *block, to, nonce)
+
+    def full(self) -> bool:
+        """Whether this peer has made as many grants as it may."""
+        entry = self._replica.view.owners.get(self._identity)
+        return entry is not None and sum(kind == GRANT for kind, _ in entry.held) >= limits.MAX_OWN_GRANTS
 
     def allocate(self, out: Output, network: int, endpoint: bytes, wanted: str | None) -> Lease | Refusal:
         """Lease an address; adds the writes to `out`."""
@@ -102,6 +149,7 @@ class Addresses:
     def hand_back(self, out: Output, heirs: Sequence[bytes]) -> None:
         """End all leases and give each own range to who gave it, if that peer stays, else to the first heir."""
         out.persist += self.allocator.release_all()
+        self._hand_back_numbers(out, heirs)
         for number, ring in sorted(self._directory.rings.items()):
             for tile in ring.owned(self._identity):
                 to = tile.deed.donor if tile.deed.donor in heirs else next(iter(heirs), None)
@@ -109,8 +157,8 @@ class Addresses:
                     self._hand_over(out, number, tile, tile.start, tile.end, to)
 
     def ranges(self, network: int) -> list[RangeView]:
-        """The tiles of a network, neighbours of one owner joined."""
-        ring = self._directory.rings.get(network)
+        """The tiles of a network, or of the number pool (0), neighbours of one owner joined."""
+        ring = self._directory.numbers.ring if network == NUMBER_POOL else self._directory.rings.get(network)
         joined: list[RangeView] = []
         for tile in [] if ring is None else ring.tiles():
             if joined and joined[-1].end == tile.start and joined[-1].owner == tile.owner:
@@ -123,6 +171,26 @@ class Addresses:
         """How many addresses could be leased here now."""
         ring = self._directory.rings.get(network)
         return 0 if ring is None else self.allocator.free(network, ring, ring.owned(self._identity))
+
+    def owned(self, network: int) -> int:
+        """How many addresses this peer's ranges have for leasing, used ones included."""
+        ring = self._directory.rings.get(network)
+        if ring is None:
+            return 0
+        pools = [(tile, ring.pool(tile.start)) for tile in ring.owned(self._identity)]
+        return sum(pool.usable(tile.start, tile.end) for tile, pool in pools if pool is not None)
+
+    def _hand_back_numbers(self, out: Output, heirs: Sequence[bytes]) -> None:
+        """All numbers to one heir, the registrar if that is another: only who owns all free ones gives any out."""
+        numbers = self._directory.numbers
+        registrar = numbers.registrar()
+        to = registrar if registrar in heirs else next(iter(heirs), None)
+        if numbers.ring is None or to is None:
+            return
+        for tile in numbers.ring.owned(self._identity):
+            grant = tile.deed.grant
+            name = grant.name if tile.start in self._directory.networks else ""
+            self.grant(out, Grant(NUMBER_POOL, tile.start, tile.end, to, grant.version + 1, tile.deed.id, name))
 
     def _ring(self, network: int, what: str) -> Ring:
         ring = self._directory.rings.get(network)
@@ -144,8 +212,7 @@ class Addresses:
         address = self._parse(ring, wanted)
         owner = ring.owner(address)
         if owner != self._identity:
-            body = self._roster.bodies.get(owner) if owner is not None else None
-            whose = "nobody yet" if owner is None else f"peer {body.name if body else owner.hex()[:16]}"
+            whose = "nobody yet" if owner is None else f"peer {self._roster.name(owner)}"
             fix = "attach there, or choose an address of this host's ranges"
             raise Refusal(what, f"{wanted} belongs to {whose}", fix, "foreign")
         holder = self.allocator.book(network).by_address.get(address)
@@ -167,10 +234,13 @@ class Addresses:
             raise Refusal(what, f"{wanted} is reserved in its pool", "choose another address", "bad-address")
         return address
 
-    def _hand_over(self, out: Output, network: int, tile: Tile, start: int, end: int, to: bytes) -> None:
-        grant = tile.deed.grant
-        self._grant(out, Grant(network, start, end, to, grant.version + 1, tile.deed.id))
+    def _hand_over(
+        self, out: Output, network: int, tile: Tile, start: int, end: int, to: bytes, nonce: bytes = b""
+    ) -> None:
+        version = tile.deed.grant.version + 1
+        self.grant(out, Grant(network, start, end, to, version, tile.deed.id, answers=nonce))
 
-    def _grant(self, out: Output, grant: Grant) -> None:
+    def grant(self, out: Output, grant: Grant) -> None:
+        """Say a grant."""
         data = encode_body(GRANT, grant)
         self._replica.publish(out, (GRANT, grant_id(self._identity, data)), data)

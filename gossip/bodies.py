@@ -29,12 +29,19 @@ ENDPOINT = "endpoint"
 GRANT = "grant"
 MANIFEST = "manifest"
 LEFT = "left"
+REQUEST = "request"
+
+NUMBER_POOL = 0
+"""The network of grants that give numbers of networks, not addresses."""
+DEFAULT_NETWORK = 1
+"""The number of the network that the mesh's founder makes with the mesh."""
 
 Identity = Annotated[bytes, msgspec.Meta(min_length=limits.IDENTITY_B, max_length=limits.IDENTITY_B)]
 Name = Annotated[str, msgspec.Meta(max_length=limits.MAX_NAME_CHARS)]
 U32 = Annotated[int, msgspec.Meta(ge=0, le=limits.U32_MAX)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Mac = Annotated[bytes, msgspec.Meta(min_length=6, max_length=6)]
+Nonce = Annotated[bytes, msgspec.Meta(min_length=limits.NONCE_B, max_length=limits.NONCE_B)]
 Hash16 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 AddressText = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_ADDRESS_CHARS)]
 Text = Annotated[str, msgspec.Meta(max_length=limits.MAX_VERSION_CHARS)]
@@ -139,11 +146,17 @@ class _GrantWire(Body, frozen=True):
     previous: Annotated[bytes, msgspec.Meta(max_length=16)]
 
 
+class _AnswerWire(_GrantWire, frozen=True):
+    name: Name = ""
+    answers: Annotated[bytes, msgspec.Meta(max_length=limits.NONCE_B)] = b""
+
+
 class Grant(msgspec.Struct, frozen=True):
     """A half-open range given to `to` by the statement's owner.
 
     `version` 0 and an empty `previous` make a founding grant; else `previous` is the id of the grant by which the donor
-    owns the range and `version` is one more than that grant's.
+    owns the range and `version` is one more than that grant's. `name`: the network that one number of the number pool
+    is given for. `answers`: the nonce of the request of `to` that this grant answers, or empty.
     """
 
     network: int
@@ -152,18 +165,27 @@ class Grant(msgspec.Struct, frozen=True):
     to: bytes
     version: int
     previous: bytes
+    name: str = ""
+    answers: bytes = b""
 
     def check(self) -> None:
-        """Raise ValueError on an empty or impossible range, or a founding grant that names an ancestor."""
+        """Raise ValueError on an empty or impossible range, an ancestor or a name where none can be."""
         if not 0 <= self.start < self.end <= MAX_ADDRESS + 1:
             raise ValueError("the granted range is empty or outside the address space")
         if (self.version == 0) != (self.previous == b"") or len(self.previous) not in (0, 16):
             raise ValueError("the grant's version and its ancestor do not fit")
+        if len(self.answers) not in (0, limits.NONCE_B):
+            raise ValueError("the grant answers what is no request")
+        if self.name and not (self.network == NUMBER_POOL and self.end == self.start + 1 and _NAME.match(self.name)):
+            raise ValueError("the grant names what is no number")
 
     def wire(self) -> bytes:
         """The body's bytes."""
-        start, end = _least(self.start), _least(self.end)
-        return msgspec.msgpack.encode(_GrantWire(self.network, start, end, self.to, self.version, self.previous))
+        start, end = least_bytes(self.start), least_bytes(self.end)
+        short = (self.network, start, end, self.to, self.version, self.previous)
+        if self.name or self.answers:
+            return msgspec.msgpack.encode(_AnswerWire(*short, self.name, self.answers))
+        return msgspec.msgpack.encode(_GrantWire(*short))
 
 
 def grant_id(donor: bytes, body: bytes) -> bytes:
@@ -173,6 +195,35 @@ def grant_id(donor: bytes, body: bytes) -> bytes:
     can replace a grant, only add one.
     """
     return blake2s(donor + body, digest_size=16, person=b"mngrant").digest()
+
+
+class RequestBody(Body, frozen=True):
+    """Asks peer `of` for a grant: a number for network `name` (network 0), or addresses of a network.
+
+    `start`: the address wanted, big-endian bytes of the least length; empty: any. `free`: how many addresses the asker
+    has left. `nonce`: what the grant repeats, so that one request is answered once. Key: see `request_key`.
+    """
+
+    of: Identity
+    network: U32
+    name: Name
+    start: Annotated[bytes, msgspec.Meta(max_length=16)]
+    free: Count
+    nonce: Nonce
+
+    def check(self) -> None:
+        if (self.network == NUMBER_POOL) != bool(self.name) or (self.name and not _NAME.match(self.name)):
+            raise ValueError("the request's network and name do not fit")
+
+    @property
+    def key(self) -> bytes:
+        """The key of its statement."""
+        return request_key(self.network, self.name, self.start)
+
+
+def request_key(network: int, name: str, start: bytes) -> bytes:
+    """The key of a request's statement, 12 bytes: one slot for each network, name and address wanted."""
+    return network.to_bytes(4, "big") + blake2s(name.encode() + b"/" + start, digest_size=8, person=b"mnask").digest()
 
 
 class ManifestBody(Body, frozen=True):
@@ -186,7 +237,7 @@ class LeftBody(Body, frozen=True):
     """The owner left; up to its incarnation nothing of it counts but its grants."""
 
 
-AnyBody = PeerBody | LinksBody | NetworkBody | EndpointBody | Grant | ManifestBody | LeftBody
+AnyBody = PeerBody | LinksBody | NetworkBody | EndpointBody | Grant | ManifestBody | LeftBody | RequestBody
 
 _DECODERS: dict[str, msgspec.msgpack.Decoder[Body]] = {
     kind: msgspec.msgpack.Decoder(shape)
@@ -195,9 +246,10 @@ _DECODERS: dict[str, msgspec.msgpack.Decoder[Body]] = {
         (LINKS, LinksBody),
         (NETWORK, NetworkBody),
         (ENDPOINT, EndpointBody),
-        (GRANT, _GrantWire),
+        (GRANT, _AnswerWire),
         (MANIFEST, ManifestBody),
         (LEFT, LeftBody),
+        (REQUEST, RequestBody),
     )
 }
 
@@ -211,15 +263,15 @@ def decode_body(kind: str, data: bytes) -> AnyBody:
     """The checked body of a known kind; raises RemoteError and nothing else."""
     try:
         body = _DECODERS[kind].decode(data)
-        if isinstance(body, _GrantWire):
+        if isinstance(body, _AnswerWire):
             start, end = int.from_bytes(body.start, "big"), int.from_bytes(body.end, "big")
-            grant = Grant(body.network, start, end, body.to, body.version, body.previous)
+            grant = Grant(body.network, start, end, body.to, body.version, body.previous, body.name, body.answers)
             grant.check()
             return grant
         body.check()
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise RemoteError(f"body of kind {kind}: {type(error).__name__}") from error
-    assert isinstance(body, PeerBody | LinksBody | NetworkBody | EndpointBody | ManifestBody | LeftBody)
+    assert isinstance(body, PeerBody | LinksBody | NetworkBody | EndpointBody | ManifestBody | LeftBody | RequestBody)
     return body
 
 
@@ -234,5 +286,6 @@ def encode_body(kind: str, body: AnyBody) -> bytes:
     return data
 
 
-def _least(value: int) -> bytes:
+def least_bytes(value: int) -> bytes:
+    """The integer, big endian, in as few bytes as it needs; none for 0."""
     return value.to_bytes((value.bit_length() + 7) // 8, "big")

@@ -43,4 +43,6 @@ REFUSAL_CODES = (
     "not-founder",
     "invalid",
     "exhausted",
+    "unreachable",
+    "in-use",
 )

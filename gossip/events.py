@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gossip.bodies import EndpointBody, NetworkBody, PeerBody
+from gossip.errors import Refusal
 
 SPACE_STATEMENT = "gossip.statement"
 SPACE_OWN = "gossip.own"
@@ -63,6 +64,13 @@ class NetworkSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkGone:
+    """A network was removed from the mesh; its number is never used again."""
+
+    body: NetworkBody
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointSet:
     """Another peer's endpoint counts from now on, or changed."""
 
@@ -103,7 +111,49 @@ class Trouble:
     what: str
 
 
-Event = PeerSeen | PeerLeft | Reachable | NetworkSeen | EndpointSet | EndpointGone | Dial | CloseLink | Trouble
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One address in use by one of this host's endpoints: "a.b.c.d/len" with the pool's length, and its number."""
+
+    network: int
+    address: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettled:
+    """The answer to a `create_network` that had to ask: the network, founded here or by another, or why not.
+
+    It may be told before whoever took the step hears of the step's end: the host waits for it from before the step on.
+    """
+
+    name: str
+    answer: NetworkBody | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSettled:
+    """The answer to an `allocate` that had to ask for addresses; told as early as `NetworkSettled`."""
+
+    network: int
+    endpoint_id: bytes
+    answer: Lease | Refusal
+
+
+Event = (
+    PeerSeen
+    | PeerLeft
+    | Reachable
+    | NetworkSeen
+    | NetworkGone
+    | EndpointSet
+    | EndpointGone
+    | Dial
+    | CloseLink
+    | Trouble
+    | NetworkSettled
+    | LeaseSettled
+)
 
 
 @dataclass(slots=True)
@@ -113,15 +163,6 @@ class Output:
     persist: list[Put] = field(default_factory=list)
     send: list[tuple[int, bytes]] = field(default_factory=list)
     tell: list[Event] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """One address in use by one of this host's endpoints: "a.b.c.d/len" with the pool's length, and its number."""
-
-    network: int
-    address: str
-    number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ IDENTITY_B = 32
 MESH_B = 16
 SIGNATURE_B = 64
 BOOT_B = 8
+NONCE_B = 8
 
 MAX_STATEMENT_B = 4096  # the signed part of one statement
 MAX_KIND_CHARS = 16
@@ -34,6 +35,7 @@ MAX_ENDPOINT_ADDRESSES = 16
 MAX_ENDPOINT_ID_B = 64
 MIN_MTU = 576
 MAX_MTU = 65_535
+DEFAULT_MTU = 1500
 
 TARGET_LINKS = 8  # below it a peer dials others
 MAX_LINKS = 64  # above it a new link is closed
@@ -47,6 +49,17 @@ DIAL_PATIENCE_S = 5.0  # how long a dial counts as under way
 LINKS_PACE_S = 1.0  # the own links statement changes at most this often
 REACH_PACE_S = 0.25  # reachability is computed at most this often
 RENEW_PACE_S = 2.0  # forced new incarnations: two hosts with one identity must not race each other
+
+CLAIM_S = 0.9  # how long founding a network or asking for addresses may take before it is refused
+ASK_S = 0.3  # how long one donor is waited for before the next is asked
+ASK_AHEAD_S = 5.0  # how often a peer asks for addresses of one network before it needs them
+MAX_WAITING = 64  # allocations, and claims, that wait for an answer at one time
+MAX_OPEN_REQUESTS = 4096  # requests of other peers to this one that wait for it
+MAX_ANSWERS_PER_STEP = 16
+MAX_OWN_GRANTS = 1024  # beyond it a peer gives nothing more: grants must never fall to the owner's quota
+MAX_LATE_CLAIMS = 256  # claims given up, whose grant may still come
+CLAIMED_BLOCK = 16  # addresses given around one that was asked for by name
+LOW_ADDRESSES = 8  # a peer with fewer free addresses, or less than an eighth of what it owns, asks ahead
 
 DIGEST_BUCKETS = 32
 MAX_BURST_B = 400_000  # statements in the answer to one request

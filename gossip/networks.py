@@ -1,7 +1,8 @@
 """The networks of the mesh, their rings, and which endpoints count.
 
 Purpose: the meaning of network, grant and endpoint statements, kept in step with the view.
-Rule: only the mesh's founder founds networks yet, so a network's number has one possible owner. An endpoint counts
+Rule: network 1 counts if the mesh's founder says it; any other if its number was given to the one who says it, for that
+very name, and the name is in force (`gossip.numbers`). An endpoint counts
 while its network is known, its owner is not quarantined, each of its addresses lies in a range its owner owns, and no
 other such endpoint holds the address with a greater lease number (equal numbers: the smaller key). Else it waits,
 silently: the grant may still be on its way.
@@ -15,10 +16,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gossip import limits
-from gossip.bodies import ENDPOINT, GRANT, NETWORK, EndpointBody, Grant, NetworkBody, decode_body
-from gossip.events import EndpointGone, EndpointSet, Event, NetworkSeen, Trouble
+from gossip.bodies import (
+    DEFAULT_NETWORK,
+    ENDPOINT,
+    GRANT,
+    NETWORK,
+    NUMBER_POOL,
+    EndpointBody,
+    Grant,
+    NetworkBody,
+    decode_body,
+)
+from gossip.events import EndpointGone, EndpointSet, Event, NetworkGone, NetworkSeen, Trouble
 from gossip.ipam.ranges import network_of, parse_interface
 from gossip.ipam.ring import Deed, Ring
+from gossip.numbers import NumberPool
 from gossip.statements import Statement
 from gossip.view import Change
 
@@ -53,12 +65,14 @@ class Directory:
         self._forks_told: dict[str, None] = {}
         self.networks: dict[int, NetworkBody] = {}
         self.rings: dict[int, Ring] = {}
+        self.numbers = NumberPool()
 
     def founder(self, owner: bytes) -> None:
         """The owner proved to be the mesh's founder: what it said of networks counts."""
         if owner not in self._founders:
             self._founders[owner] = None
-            self._stale.update(dict.fromkeys(number for number, by in self._claimed.items() if owner in by))
+            self.numbers.found(owner)
+            self._stale.update(dict.fromkeys(self._claimed))
 
     def apply(self, change: Change) -> None:
         """Follow one change of the view."""
@@ -94,6 +108,14 @@ class Directory:
         places = sorted(self._told)
         return [(p[0], self._told[p]) for p in places if network in (None, self._told[p].network)]
 
+    def named(self, name: str) -> NetworkBody | None:
+        """The network of that name."""
+        return next((body for _, body in sorted(self.networks.items()) if body.name == name), None)
+
+    def users(self, network: int) -> list[bytes]:
+        """The peers with endpoints in a network, by identity."""
+        return sorted(dict.fromkeys(owner for owner, _ in self.endpoints(network)))
+
     def number_above(self, network: int, address: int) -> int:
         """The greatest lease number any statement gave the address; absurd ones are not heeded."""
         numbers = self._by_address.get((network, address), {}).values()
@@ -114,6 +136,10 @@ class Directory:
         grant = decode_body(GRANT, new.body)
         assert isinstance(grant, Grant)
         deed = Deed(key, donor, grant)
+        if grant.network == NUMBER_POOL:
+            self.numbers.add(deed)
+            self._stale.update(dict.fromkeys(n for n in self._claimed if grant.start <= n < grant.end))
+            return
         self._deeds.setdefault(grant.network, {})[key] = deed
         ring = self.rings.get(grant.network)
         if ring is not None:
@@ -147,14 +173,15 @@ class Directory:
         if owner is None or body is None:
             self.networks.pop(number, None)
             self.rings.pop(number, None)
-            return []
+            return [] if known is None else [NetworkGone(known)]
         events: list[Event] = []
-        if known != body:
+        if known != body or self.rings[number].founder != owner:
             self.networks[number] = body
             ring = self.rings[number] = Ring([network_of(pool) for pool in body.pools], owner)
             for deed in self._deeds.get(number, {}).values():
                 ring.add(deed)
-            events.append(NetworkSeen(body))
+            if known != body:
+                events.append(NetworkSeen(body))
         ring = self.rings[number]
         ring.tiles()
         for fork in ring.forks:
@@ -166,8 +193,15 @@ class Directory:
 
     def _founded(self, number: int) -> tuple[bytes | None, NetworkBody | None]:
         claimed = self._claimed.get(number, {})
-        owner = min((owner for owner in claimed if owner in self._founders), default=None)
-        return (None, None) if owner is None else (owner, claimed[owner])
+        named = self.numbers.claims().get(number)
+        holders = [] if named is None else named.holders
+        if number == DEFAULT_NETWORK:
+            holders = sorted(self._founders)
+        for owner in holders:
+            body = claimed.get(owner)
+            if body is not None and (named is None or body.name == named.name):
+                return owner, body
+        return None, None
 
     def _rivals(self, place: Place) -> dict[Place, None]:
         claim = self._claims.get(place)

@@ -10,30 +10,29 @@ Reference: design §5, §6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from gossip import limits
 from gossip.addresses import Addresses
+from gossip.asking import Asking
 from gossip.bodies import (
+    DEFAULT_NETWORK,
     ENDPOINT,
     LEFT,
-    LINKS,
     PEER,
     EndpointBody,
     LeftBody,
-    LinksBody,
     NetworkBody,
     PeerBody,
     encode_body,
     endpoint_key,
 )
 from gossip.codec import Beat, Delta, Digest, Owners, Proofs, Want, decode, encode
-from gossip.dials import Dialer
+from gossip.contacts import Contacts
 from gossip.errors import LocalError, Refusal, RemoteError
-from gossip.events import CloseLink, Dial, EndpointSet, Lease, NetworkSeen, Output, PeerSeen, PeerView, RangeView
+from gossip.events import CloseLink, EndpointSet, Lease, NetworkSeen, Output, PeerSeen, PeerView, RangeView
 from gossip.gate import Admit, Verify
-from gossip.links import Link, LinkTable
 from gossip.networks import Directory
 from gossip.replica import Replica, load_all
 from gossip.roster import Roster
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from random import Random
 
 _NEVER = float("-inf")
-_BEAT = encode(Beat())
 
 
 class Node:
@@ -61,16 +59,13 @@ class Node:
         stored: Iterable[tuple[str, bytes, bytes]] = (),
     ) -> None:
         self.identity = identity
-        self._rng = rng
         self._replica = Replica(mesh, identity, sign, verify, admit)
-        self._links = LinkTable(identity)
-        self._dialer = Dialer(rng)
         self._roster = Roster(identity)
+        self._contacts = Contacts(self._replica, self._roster, rng)
+        self._links = self._contacts.links
         self._directory = Directory(identity, self._replica.view.quarantined)
         self._addresses = Addresses(self._replica, self._directory, self._roster)
-        self._beat_at = self._digest_at = float("inf")
-        self._links_said_at = _NEVER
-        self._links_dirty = False
+        self._asking = Asking(self._replica, self._directory, self._roster, self._addresses)
         self._gone = False
         rows = list(stored)
         load_all(self._replica, rows)
@@ -86,18 +81,20 @@ class Node:
             raise LocalError("the node was started already")
         out = Output()
         self._replica.started = True
-        self._beat_at = now + limits.HEARTBEAT_S
-        self._digest_at = now + limits.DIGEST_S
+        self._contacts.begin(now)
         if self._replica.renew(out):
             self._replica.publish(out, (PEER, b""), data)
-            self._say_links(out, now)
+            self._contacts.say(out, now)
+            self._asking.claims.begin(out)
+            if len(body.chain) == 1 and DEFAULT_NETWORK in self._directory.networks:
+                self._addresses.open_numbers(out)  # a mesh founded by an earlier version has no number pool yet
         for peer, known in sorted(self._roster.bodies.items()):
             if peer != self.identity and not self._roster.left(peer):
                 out.tell.append(PeerSeen(peer, known))
         out.tell += [NetworkSeen(network) for network in self.networks()]
         out.tell += [EndpointSet(owner, end) for owner, end in self.endpoints() if owner != self.identity]
         for peer in sorted(self._roster.bodies):
-            self._consider(peer, now)
+            self._contacts.consider(peer, now)
         return self._finish(out, now)
 
     def update_peer(self, body: PeerBody, now: float) -> Output:
@@ -105,13 +102,32 @@ class Node:
         return self._say((PEER, b""), encode_body(PEER, body), now)
 
     def found_network(self, body: NetworkBody, now: float) -> Output:
-        """Found a network with a founding grant over each pool; once more with the same body changes nothing.
+        """Found the mesh's default network and the number pool; once more with the same body changes nothing.
 
-        Raises Refusal when this peer did not found the mesh, or the number is taken by another network.
+        Raises Refusal when this peer did not found the mesh, or the default network is another.
         """
         self._speaks()
         out = Output()
         self._addresses.found(out, body)
+        return self._finish(out, now)
+
+    def create_network(
+        self, name: str, pools: Sequence[str], mtu: int | None, now: float
+    ) -> tuple[Output, NetworkBody | Refusal | None]:
+        """Found a network, or find it founded. `pools` (): one derived from the name; `mtu` None: 1500.
+
+        None as the answer: the registrar of the number pool was asked, and `NetworkSettled` tells within CLAIM_S.
+        """
+        self._speaks()
+        out = Output()
+        answer = self._asking.claims.create(out, name, pools, mtu, now)
+        return self._finish(out, now), answer
+
+    def remove_network(self, number: int, now: float) -> Output:
+        """Remove a network from the mesh; raises Refusal naming who uses it, or whose it is to remove."""
+        self._speaks()
+        out = Output()
+        self._asking.claims.remove(out, number)
         return self._finish(out, now)
 
     def set_endpoint(self, body: EndpointBody, now: float) -> Output:
@@ -131,6 +147,7 @@ class Node:
         """Leave for good: leases end, ranges go to a peer that stays, and a statement that says so lasts for ever."""
         self._speaks()
         out = Output()
+        self._asking.end(out)
         self._addresses.hand_back(out, self._heirs())
         self._replica.publish(out, (LEFT, b""), encode_body(LEFT, LeftBody()))
         self._gone = True
@@ -147,16 +164,20 @@ class Node:
 
     def allocate(
         self, network: int, endpoint_id: bytes, now: float, address: str | None = None
-    ) -> tuple[Output, Lease | Refusal]:
-        """Lease an address ("a.b.c.d" or the next free one) to an endpoint; the same answer when asked again."""
+    ) -> tuple[Output, Lease | Refusal | None]:
+        """Lease an address ("a.b.c.d" or the next free one) to an endpoint; the same answer when asked again.
+
+        None as the answer: another peer was asked for addresses, and `LeaseSettled` tells within CLAIM_S.
+        """
         self._speaks()
         out = Output()
-        answer = self._addresses.allocate(out, network, endpoint_id, address)
+        answer = self._asking.shares.allocate(out, network, endpoint_id, address, now)
         return self._finish(out, now), answer
 
     def release(self, network: int, endpoint_id: bytes, now: float) -> Output:
-        """End the endpoint's lease; nothing when it has none."""
+        """End the endpoint's lease, or its wait for one; nothing when it has neither."""
         out = Output()
+        self._asking.shares.cancel(out, network, endpoint_id)
         out.persist += self._addresses.allocator.release(network, endpoint_id)
         return self._finish(out, now)
 
@@ -175,19 +196,12 @@ class Node:
     def link_up(self, link: int, peer: bytes, opened_by_us: bool, now: float) -> Output:
         """A link to an authenticated peer is open; `link` is the host's id for it, never used twice."""
         out = Output()
-        closed = self._links.up(Link(link, peer, opened_by_us, now, now), now)
-        if closed is not None:
-            out.tell.append(CloseLink(*closed))
-        if self._links.get(link) is not None:
-            self._dialer.linked(peer, now)
-            self._links_changed()
-            if opened_by_us:
-                out.send.append((link, self._replica.spread.digest()))
+        self._contacts.up(out, link, peer, opened_by_us, now)
         return self._finish(out, now)
 
     def link_down(self, link: int, now: float) -> Output:
         """A link is closed; no state is deleted. Unknown ids are ignored."""
-        self._lose(link, now)
+        self._contacts.lose(link, now)
         return self._finish(Output(), now)
 
     def receive(self, link: int, message: bytes, now: float) -> Output:
@@ -202,7 +216,7 @@ class Node:
             parsed = decode(message)
         except RemoteError as error:
             self._replica.gate.count("message_malformed")
-            self._lose(link, now)
+            self._contacts.lose(link, now)
             out.tell.append(CloseLink(link, str(error)))
             return self._finish(out, now)
         answers, cut = self._answer(out, link, parsed, now)
@@ -217,34 +231,14 @@ class Node:
         """When `handle_timer` wants to be called next, and what for; None before `start`."""
         if not self._replica.started:
             return None
-        times = [(self._beat_at, "heartbeat"), (self._digest_at, "digest")]
-        others = (
-            (self._links.next_time(), "link"),
-            (None if self._gone else self._dialer.next_time(), "dial"),
-            (self._links_said_at + limits.LINKS_PACE_S if self._links_dirty and not self._gone else None, "links"),
-            (self._roster.survey_at(), "reach"),
-        )
-        return min([*times, *((at, name) for at, name in others if at is not None)])
+        asking = None if self._gone else self._asking.next_time()
+        others = ((self._roster.survey_at(), "reach"), (asking, "asking"))
+        return min([*self._contacts.times(self._gone), *((at, name) for at, name in others if at is not None)])
 
     def handle_timer(self, now: float) -> Output:
         """Do everything that is due."""
         out = Output()
-        for link in self._links.silent(now):
-            self._lose(link.id, now)
-            out.tell.append(CloseLink(link.id, "silent for too long"))
-        if now >= self._beat_at:
-            self._beat_at = now + limits.HEARTBEAT_S
-            out.send += [(link.id, _BEAT) for link in self._links.all()]
-        live = self._links.all()
-        asked = {link.id: None for link in live if link.resume_at is not None and now >= link.resume_at}
-        if now >= self._digest_at:
-            self._digest_at = now + limits.DIGEST_S
-            if live:
-                asked[self._rng.choice(live).id] = None
-        for link in live:
-            if link.id in asked:
-                link.resume_at = None
-                out.send.append((link.id, self._replica.spread.digest()))
+        self._contacts.tick(out, now)
         return self._finish(out, now)
 
     # --- queries --------------------------------------------------------------------------------------------------
@@ -272,8 +266,19 @@ class Node:
         return self._directory.endpoints(network)
 
     def ranges(self, network: int) -> list[RangeView]:
-        """Who owns what of a network, in address order, neighbours of one owner joined; empty when unknown."""
+        """Who owns what of a network, in address order, neighbours of one owner joined; empty when unknown.
+
+        Network 0 is the number pool.
+        """
         return self._addresses.ranges(network)
+
+    def registrar(self) -> bytes | None:
+        """The peer that gives out network numbers; None while that is not known."""
+        return self._directory.numbers.registrar()
+
+    def names(self) -> list[tuple[str, int, bytes]]:
+        """The names of networks in force, as (name, number, owner), by number; the default network's is not claimed."""
+        return [(c.name, number, c.tile.owner) for number, c in sorted(self._directory.numbers.claims().items())]
 
     def leases(self) -> list[Lease]:
         """The own leases, by network and address."""
@@ -325,18 +330,22 @@ class Node:
         return [], False
 
     def _finish(self, out: Output, now: float) -> Output:
-        """Close a step: what the changes mean, then the own manifest, writes, messages and dials."""
-        if self._replica.started and not self._gone:
-            if self._links_dirty and now >= self._links_said_at + limits.LINKS_PACE_S:
-                self._say_links(out, now)
-            self._replica.close_step(out)
+        """Close a step: what the changes mean and make possible, then the own manifest, writes, messages and dials."""
+        speaks = self._replica.started and not self._gone
+        if speaks:
+            self._contacts.say_due(out, now)
         self._interpret(out, now)
+        if speaks:
+            for _ in range(limits.MAX_ANSWERS_PER_STEP):
+                if not self._asking.act(out, now):
+                    break
+                self._interpret(out, now)
+            self._replica.close_step(out)
+            self._interpret(out, now)
         self._replica.flush(out, [link.id for link in self._links.all()])
         out.tell += self._roster.survey(self._links.peers(), now)
-        if self._replica.started and not self._gone:
-            for peer in self._dialer.due(now):
-                body = self._roster.bodies[peer]
-                out.tell.append(Dial(peer, body.static, list(body.addresses)))
+        if speaks:
+            self._contacts.dial_due(out, now)
         return out
 
     def _interpret(self, out: Output, now: float) -> None:
@@ -345,6 +354,7 @@ class Node:
         for change in changes:
             out.tell += self._roster.apply(change)
             self._directory.apply(change)
+            self._asking.apply(change)
             self._follow(change, now)
         for owner in self._replica.suspects:
             self._directory.suspect(owner)
@@ -357,29 +367,7 @@ class Node:
             self._directory.founder(change.owner)
         moved = kind == PEER and (change.old is None or change.new is None or change.old.body != change.new.body)
         if moved or kind == LEFT:
-            self._consider(change.owner, now)
-
-    def _consider(self, peer: bytes, now: float) -> None:
-        body = self._roster.bodies.get(peer)
-        if peer == self.identity or body is None or self._roster.left(peer) or not body.addresses:
-            self._dialer.forget(peer)
-        else:
-            self._dialer.know(peer, now)
-
-    def _lose(self, link: int, now: float) -> None:
-        gone = self._links.down(link)
-        if gone is not None:
-            self._dialer.unlinked(gone.peer, now)
-            self._links_changed()
-
-    def _links_changed(self) -> None:
-        self._links_dirty = True
-        self._roster.stir()
-
-    def _say_links(self, out: Output, now: float) -> None:
-        self._links_dirty = False
-        self._links_said_at = now
-        self._replica.publish(out, (LINKS, b""), encode_body(LINKS, LinksBody(self._links.peers())))
+            self._contacts.consider(change.owner, now)
 
     def _heirs(self) -> list[bytes]:
         return [

@@ -54,6 +54,11 @@ class Roster:
         """Whether the peer left and did not come back anew."""
         return self._left.get(peer, -1) >= self._incarnations.get(peer, 0)
 
+    def name(self, peer: bytes) -> str:
+        """What people call the peer; the beginning of its identity while its statement is not known."""
+        body = self.bodies.get(peer)
+        return peer.hex()[:16] if body is None else body.name
+
     def founder(self, peer: bytes) -> bool:
         """Whether the peer founded the mesh."""
         body = self.bodies.get(peer)

@@ -26,9 +26,11 @@ from gossip.bodies import (
     MANIFEST,
     NETWORK,
     PEER,
+    REQUEST,
     AnyBody,
     EndpointBody,
     NetworkBody,
+    RequestBody,
     decode_body,
     grant_id,
     known,
@@ -40,9 +42,11 @@ LASTING = (PEER, GRANT, NETWORK, LEFT, MANIFEST)
 """Kinds that a new incarnation of their owner does not void: what they promised to others outlives a restart."""
 NEVER_TOMBSTONED = (PEER, GRANT, LEFT, MANIFEST, LINKS)
 
+_KEY_B = {NETWORK: 4, ENDPOINT: 10, REQUEST: 12}
+
 Slot = tuple[str, bytes]
 Version = tuple[int, int]
-_RANK = {kind: rank for rank, kind in enumerate((PEER, LEFT, MANIFEST, NETWORK, GRANT, LINKS, ENDPOINT))}
+_RANK = {kind: rank for rank, kind in enumerate((PEER, LEFT, MANIFEST, NETWORK, GRANT, LINKS, ENDPOINT, REQUEST))}
 
 
 class _Blob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -153,8 +157,7 @@ def check_form(statement: Statement) -> None:
     if body is None:
         if kind in NEVER_TOMBSTONED:
             raise RemoteError("a statement of this kind cannot be withdrawn")
-        size = 4 if kind == NETWORK else 10
-        if len(statement.key) != size:
+        if len(statement.key) != _KEY_B[kind]:
             raise RemoteError("the key does not fit the kind")
     elif statement.key != key_of(statement.owner, kind, body, decode_body(kind, body)):
         raise RemoteError("the key does not fit the body")
@@ -162,7 +165,7 @@ def check_form(statement: Statement) -> None:
 
 def key_of(owner: bytes, kind: str, data: bytes, body: AnyBody) -> bytes:
     """The key a statement of a known kind must carry for its body."""
-    if isinstance(body, NetworkBody | EndpointBody):
+    if isinstance(body, NetworkBody | EndpointBody | RequestBody):
         return body.key
     return grant_id(owner, data) if kind == GRANT else b""
 

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_net
 
 FIRST_V6 = 2**32
 MAX_ADDRESS = 2**128 - 1
+_GATEWAY_FROM = 8  # addresses: a v4 pool of /29 or larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,21 @@ class Pool:
         return self.start >= FIRST_V6
 
     def reserved(self, address: int) -> bool:
-        """Whether the address is never leased: the network's own, v4's broadcast; none in pools of one or two."""
-        if self.end - self.start <= 2:
+        """Whether the address is never leased: the network's own, v4's broadcast; none in pools of one or two.
+
+        In v4 pools of eight and more also the first usable one: the gateway of Docker networks, the same on all hosts.
+        """
+        size = self.end - self.start
+        if size <= 2:
             return False
-        return address == self.start or (not self.v6 and address == self.end - 1)
+        if address == self.start or self.v6:
+            return address == self.start
+        return address == self.end - 1 or (address == self.start + 1 and size >= _GATEWAY_FROM)
 
     def usable(self, start: int, end: int) -> int:
         """How many addresses of start <= a < end (within the pool) may be leased."""
         count = end - start
-        for edge in (self.start, self.end - 1):
+        for edge in dict.fromkeys((self.start, self.start + 1, self.end - 1)):
             if start <= edge < end and self.reserved(edge):
                 count -= 1
         return count
@@ -87,4 +94,14 @@ def aligned_block(start: int, end: int, most: int) -> tuple[int, int]:
         high = end // size * size
         if high - size >= start:
             return high - size, high
+        size >>= 1
+
+
+def block_around(address: int, start: int, end: int, most: int) -> tuple[int, int]:
+    """The largest aligned power of two around the address that lies in start <= a < end, at most `most` (>= 1)."""
+    size = 1 << (most.bit_length() - 1)
+    while True:
+        low = address // size * size
+        if start <= low and low + size <= end:
+            return low, low + size
         size >>= 1

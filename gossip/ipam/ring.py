@@ -43,7 +43,8 @@ class Ring:
 
     def __init__(self, pools: Sequence[Pool], founder: bytes) -> None:
         self.pools = sorted(pools, key=lambda pool: pool.start)
-        self._founder = founder
+        self.founder = founder
+        self._deeds: dict[bytes, Deed] = {}
         self._founding: dict[bytes, Deed] = {}
         self._children: dict[bytes, dict[bytes, Deed]] = {}
         self._tiles: list[Tile] | None = None
@@ -52,6 +53,7 @@ class Ring:
 
     def add(self, deed: Deed) -> None:
         """Take a grant in; what does not fit its ancestor is never looked at again, but waits for it."""
+        self._deeds[deed.id] = deed
         if deed.grant.previous:
             self._children.setdefault(deed.grant.previous, {})[deed.id] = deed
         else:
@@ -73,9 +75,21 @@ class Ring:
 
     def owner(self, address: int) -> bytes | None:
         """Who owns the address; None outside the pools and before the founding grant is known."""
+        tile = self.tile(address)
+        return None if tile is None else tile.owner
+
+    def tile(self, address: int) -> Tile | None:
+        """The tile the address lies in; None outside the pools and before the founding grant is known."""
         tiles = self.tiles()
         at = bisect_right(self._starts, address) - 1
-        return tiles[at].owner if at >= 0 and address < tiles[at].end else None
+        return tiles[at] if at >= 0 and address < tiles[at].end else None
+
+    def chain(self, tile: Tile) -> list[Deed]:
+        """The deeds by which the tile came to its owner, the newest first, the founding one last."""
+        deeds = [tile.deed]
+        while deeds[-1].grant.previous:
+            deeds.append(self._deeds[deeds[-1].grant.previous])
+        return deeds
 
     def pool(self, address: int) -> Pool | None:
         """The pool an address lies in."""
@@ -99,7 +113,7 @@ class Ring:
     def _founds(self, deed: Deed, pool: Pool) -> bool:
         grant = deed.grant
         whole = (grant.start, grant.end) == (pool.start, pool.end)
-        return whole and deed.donor == self._founder == grant.to and grant.version == 0
+        return whole and deed.donor == self.founder == grant.to and grant.version == 0
 
     def _heirs(self, deed: Deed) -> list[Deed]:
         parent = deed.grant
@@ -121,14 +135,22 @@ class Ring:
 
 
 def _take(free: list[tuple[int, int]], start: int, end: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Cut start <= a < end out of the free pieces: (what was cut, what is left), both without empty pieces."""
+    """Cut start <= a < end out of the free pieces: (what was cut, what is left), both without empty pieces.
+
+    `free` is in order and is changed in place: a pool of numbers is cut a thousand times.
+    """
+    first = max(bisect_right(free, (start, end)) - 1, 0)
+    last = first
     taken: list[tuple[int, int]] = []
     left: list[tuple[int, int]] = []
-    for low, high in free:
+    while last < len(free) and free[last][0] < end:
+        low, high = free[last]
+        last += 1
         inner = (max(low, start), min(high, end))
         if inner[0] >= inner[1]:
             left.append((low, high))
             continue
         taken.append(inner)
         left += [piece for piece in ((low, inner[0]), (inner[1], high)) if piece[0] < piece[1]]
-    return taken, left
+    free[first:last] = left
+    return taken, free

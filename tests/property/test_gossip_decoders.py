@@ -18,7 +18,16 @@ from gossip.node import Node
 from gossip.statements import author
 from tests.sim.world import MESH, admit, identity_of, peer_body, sign_as, verify
 
-KINDS = (bodies.PEER, bodies.LINKS, bodies.NETWORK, bodies.ENDPOINT, bodies.GRANT, bodies.MANIFEST, bodies.LEFT)
+KINDS = (
+    bodies.PEER,
+    bodies.LINKS,
+    bodies.NETWORK,
+    bodies.ENDPOINT,
+    bodies.GRANT,
+    bodies.MANIFEST,
+    bodies.LEFT,
+    bodies.REQUEST,
+)
 DEEP = b"\x91" * 50_000
 
 values = st.recursive(

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from gossip.bodies import NUMBER_POOL
 from gossip.ipam.ranges import network_of, parse_interface
-from tests.sim.world import NETWORK, Host, World
+from gossip.node import Node
+from gossip.numbers import NUMBERS
+from tests.sim.world import Host, World
+
+PATIENCE_S = 0.05
 
 
 class InvariantBroken(AssertionError):
@@ -13,39 +18,60 @@ class InvariantBroken(AssertionError):
 
 
 def check_always(world: World) -> None:
-    """No address has two owners by their own belief, and none is leased twice; hosts that are down count too."""
-    owners: list[tuple[int, int, str]] = []
-    leased: dict[int, str] = {}
+    """By the belief of each host of itself, also of those that are down: one owner, lease and holder of a name."""
+    owners: list[tuple[int, int, int, str]] = []
+    leased: dict[tuple[int, int], str] = {}
+    names: dict[str, str] = {}
     for host in world.hosts:
         node = host.node if host.up else host.load()
-        owners += [(r.start, r.end, host.name) for r in node.ranges(1) if r.owner == host.identity]
+        for network in _networks(node):
+            owners += [(network, r.start, r.end, host.name) for r in node.ranges(network) if r.owner == host.identity]
         for lease in node.leases():
-            address = parse_interface(lease.address)[0]
-            if address in leased:
-                raise InvariantBroken(f"{lease.address} is leased by {leased[address]} and {host.name}")
-            leased[address] = host.name
+            place = (lease.network, parse_interface(lease.address)[0])
+            if place in leased:
+                raise InvariantBroken(f"{lease} is leased by {leased[place]} and {host.name}")
+            leased[place] = host.name
+        for name in [name for name, _, owner in node.names() if owner == host.identity]:
+            if name in names:
+                raise InvariantBroken(f"network {name} is held by {names[name]} and {host.name}")
+            names[name] = host.name
+        late = [what for what, until in host.waiting.items() if host.up and world.clock.now > until + PATIENCE_S]
+        if late:
+            raise InvariantBroken(f"{host.name} was never answered about {late}")
     owners.sort()
     for left, right in pairwise(owners):
-        if left[1] > right[0]:
-            raise InvariantBroken(f"{left[2]} and {right[2]} both own {right[0]:#x}")
+        if left[0] == right[0] and left[2] > right[1]:
+            raise InvariantBroken(f"{left[3]} and {right[3]} both own {right[1]:#x} of network {right[0]}")
 
 
 def check_rest(world: World) -> None:
     """All views are equal, whole and what the host sides were told."""
-    first = world.hosts[0]
-    for host in world.hosts:
+    staying = [host for host in world.hosts if not host.left]
+    first = staying[0]
+    for host in staying:
         if not host.up or not host.joined:
             raise InvariantBroken(f"{host.name} is not part of the mesh")
         if host.node.summary() != first.node.summary():
             raise InvariantBroken(f"{host.name} and {first.name} hold different statements")
-        if host.node.endpoints() != first.node.endpoints() or host.node.ranges(1) != first.node.ranges(1):
+        if _understanding(host.node) != _understanding(first.node):
             raise InvariantBroken(f"{host.name} and {first.name} understand the same statements differently")
-        unreached = [view.body.name for view in host.node.peers() if not view.reachable]
-        if unreached or len(host.node.peers()) != len(world.hosts):
-            raise InvariantBroken(f"{host.name} does not reach {unreached} of {len(host.node.peers())} peers")
+        views = [view for view in host.node.peers() if not view.left]
+        unreached = [view.body.name for view in views if not view.reachable]
+        if unreached or len(views) != len(staying):
+            raise InvariantBroken(f"{host.name} does not reach {unreached} of {len(views)} peers")
         _check_told(host)
     _check_tiling(first)
-    _check_endpoints(world)
+    _check_names(world, first)
+    _check_endpoints(staying)
+
+
+def _networks(node: Node) -> list[int]:
+    return [NUMBER_POOL, *(body.number for body in node.networks())]
+
+
+def _understanding(node: Node) -> list[object]:
+    ranges = [(network, node.ranges(network)) for network in _networks(node)]
+    return [node.endpoints(), node.networks(), node.names(), node.registrar(), ranges]
 
 
 def _check_told(host: Host) -> None:
@@ -55,19 +81,36 @@ def _check_told(host: Host) -> None:
 
 
 def _check_tiling(host: Host) -> None:
-    pool = network_of(NETWORK.pools[0])
-    at = pool.start
-    for each in host.node.ranges(1):
-        if each.start != at:
-            raise InvariantBroken(f"the ranges do not tile the pool at {at:#x}")
-        at = each.end
-    if at != pool.end:
-        raise InvariantBroken("the ranges end before the pool")
+    spans = [(NUMBER_POOL, NUMBERS.start, NUMBERS.end)]
+    for body in host.node.networks():
+        spans += [(body.number, pool.start, pool.end) for pool in map(network_of, body.pools)]
+    for network, start, end in spans:
+        at = start
+        for each in host.node.ranges(network):
+            if each.start != at:
+                raise InvariantBroken(f"the ranges of network {network} do not tile the pool at {at:#x}")
+            at = each.end
+        if at != end:
+            raise InvariantBroken(f"the ranges of network {network} end before the pool")
 
 
-def _check_endpoints(world: World) -> None:
-    seen = {(owner, body.name) for owner, body in world.hosts[0].node.endpoints()}
-    for host in world.hosts:
+def _check_names(world: World, host: Host) -> None:
+    """One network for a name, the one that everybody was answered with who asked for it; and somebody gives numbers."""
+    known = {body.name: body for body in host.node.networks()}
+    if len(known) != len(host.node.networks()):
+        raise InvariantBroken("two networks have one name")
+    for each in world.hosts:
+        for body in each.answered:
+            if body.number not in world.removed and known.get(body.name) != body:
+                raise InvariantBroken(f"{each.name} was answered with a network {body.name} that is not the mesh's")
+    registrar = host.node.registrar()
+    if registrar is None or any(view.identity == registrar and view.left for view in host.node.peers()):
+        raise InvariantBroken("nobody gives out network numbers")
+
+
+def _check_endpoints(hosts: list[Host]) -> None:
+    seen = {(owner, body.name) for owner, body in hosts[0].node.endpoints()}
+    for host in hosts:
         for endpoint in host.attached:
             if (host.identity, endpoint.hex()) not in seen:
                 raise InvariantBroken(f"an endpoint of {host.name} is not known to the mesh")

@@ -20,8 +20,12 @@ def live(seed: int, size: int = SIZE, steps: int = STEPS) -> World:
     world.crash_chance = CRASH_CHANCE
     for host in world.hosts[1:]:
         world.clock.after(world.rng.uniform(0, steps * STEP_S / 2), host.begin)
-    for _ in range(steps):
+    leaver = world.hosts[0] if world.rng.random() < 0.5 else world.rng.choice(world.hosts)
+    leaves_at = world.rng.randrange(steps // 2, steps + steps // 2)
+    for step in range(steps):
         world.clock.run(world.clock.now + world.rng.uniform(0, 2 * STEP_S))
+        if step >= leaves_at and leaver.up and not leaver.left and all(host.joined for host in world.hosts):
+            leaver.leave()
         world.act()
         check_always(world)
     world.crash_chance = 0.0
@@ -38,9 +42,13 @@ def live(seed: int, size: int = SIZE, steps: int = STEPS) -> World:
 def _reconcile(world: World) -> None:
     """Announce what a crash left leased but unannounced, as a host does on start."""
     for host in world.hosts:
-        for endpoint in sorted(host.attached):
+        for endpoint, lease in sorted(host.attached.items()):
+            known = [body.number for body in host.node.networks()]
+            if lease.network not in known:
+                del host.attached[endpoint]  # the network went while this host was down
+                continue
             try:
-                host.attach(endpoint)
+                host.attach(endpoint, lease.network)
             except Refusal as refusal:
                 raise AssertionError(f"{host.name} may not announce what it leased: {refusal}") from refusal
     world.clock.run(world.clock.now + 5.0)

@@ -9,7 +9,7 @@ import pytest
 from tests.sim.life import live
 from tests.sim.world import World
 
-SEEDS = [int(os.environ["MESHNET_SEED"])] if "MESHNET_SEED" in os.environ else list(range(20))
+SEEDS = [int(os.environ["MESHNET_SEED"])] if "MESHNET_SEED" in os.environ else list(range(50))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -11,10 +11,25 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2s
 from random import Random
 
-from gossip.bodies import EndpointBody, NetworkBody, PeerBody
+from gossip import limits
+from gossip.bodies import GRANT, REQUEST, EndpointBody, NetworkBody, PeerBody
+from gossip.bodies import NETWORK as NETWORK_KIND
 from gossip.errors import Refusal
-from gossip.events import CloseLink, Dial, EndpointGone, EndpointSet, Lease, Output
+from gossip.events import (
+    SPACE_STATEMENT,
+    CloseLink,
+    Dial,
+    EndpointGone,
+    EndpointSet,
+    Event,
+    Lease,
+    LeaseSettled,
+    NetworkGone,
+    NetworkSettled,
+    Output,
+)
 from gossip.node import Node
+from gossip.statements import parse
 from tests.sim.clock import Clock
 from tests.sim.network import End, Network
 
@@ -22,6 +37,8 @@ MESH = b"simulated mesh.."
 NETWORK = NetworkBody(1, "default", ["10.0.0.0/24"], 1500)
 JOIN_RETRY_S = 1.0
 GIVING_FACTOR = 100  # a step that gives addresses away is so much likelier to be struck
+CLAIMING_FACTOR = 20  # and so is one that asks, grants or founds
+NAMES = ("web", "db", "cache", "queue")
 
 
 def identity_of(name: str) -> bytes:
@@ -69,7 +86,11 @@ class Host:
         self.life = 0
         self.up = False
         self.joined = index == 0
+        self.left = False
         self.attached: dict[bytes, Lease] = {}
+        self.answered: list[NetworkBody] = []
+        self.refused: list[Refusal] = []
+        self.waiting: dict[object, float] = {}
         self.told: dict[tuple[bytes, int, bytes], EndpointBody] = {}
         self._timer_at = float("inf")
         self._links = 0
@@ -94,6 +115,7 @@ class Host:
         self.life += 1
         self.up = True
         self.told = {}
+        self.waiting = {}
         self._timer_at = float("inf")
         self.node = self.load()
         body = peer_body(self.name, f"{self.name}:6799", boot=self.life)
@@ -105,8 +127,8 @@ class Host:
             self.world.join(self)
 
     def begin(self) -> None:
-        """Begin a life unless one is under way."""
-        if not self.up:
+        """Begin a life unless one is under way, or the last was ended for good."""
+        if not self.up and not self.left:
             self.start()
 
     def crash(self, silently: bool = True) -> None:
@@ -134,14 +156,7 @@ class Host:
         for link, message in output.send:
             self.world.network.send(self.index, link, message)
         for event in output.tell:
-            if isinstance(event, CloseLink):
-                self.world.network.close(self.index, event.link)
-            elif isinstance(event, Dial):
-                self.world.dial(self, event.peer)
-            elif isinstance(event, EndpointSet):
-                self.told[event.owner, event.body.network, event.body.mac] = event.body
-            elif isinstance(event, EndpointGone):
-                self.told.pop((event.owner, event.network, event.mac), None)
+            self._hear(event)
         self._arm()
         if strike == "done":
             self.crash()
@@ -163,20 +178,83 @@ class Host:
 
         return End(self.index, life, link, receive, down)
 
-    def attach(self, endpoint: bytes) -> None:
-        """Lease an address and announce the endpoint, as two steps."""
-        output, answer = self.node.allocate(1, endpoint, self.world.clock.now)
-        if not self.apply(output) or isinstance(answer, Refusal):
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, CloseLink):
+            self.world.network.close(self.index, event.link)
+        elif isinstance(event, Dial):
+            self.world.dial(self, event.peer)
+        elif isinstance(event, EndpointSet):
+            self.told[event.owner, event.body.network, event.body.mac] = event.body
+        elif isinstance(event, EndpointGone):
+            self.told.pop((event.owner, event.network, event.mac), None)
+        elif isinstance(event, NetworkSettled):
+            self.waiting.pop(event.name, None)
+            self._founded(event.answer)
+        elif isinstance(event, LeaseSettled):
+            self.waiting.pop((event.network, event.endpoint_id), None)
+            if isinstance(event.answer, Lease):
+                lease, life = event.answer, self.life
+                self.world.clock.after(0.0, lambda: self._announce(event.endpoint_id, lease, life))
+        elif isinstance(event, NetworkGone):
+            for endpoint, lease in list(self.attached.items()):
+                if lease.network == event.body.number:
+                    del self.attached[endpoint]
+
+    def create(self, name: str, pools: Sequence[str]) -> None:
+        """Found a network."""
+        output, answer = self.node.create_network(name, pools, None, self.world.clock.now)
+        if answer is None:
+            self.waiting[name] = self.world.clock.now + limits.CLAIM_S
+        if self.apply(output):
+            self._founded(answer)
+
+    def remove(self, number: int) -> None:
+        """Remove a network, if it may be."""
+        try:
+            output = self.node.remove_network(number, self.world.clock.now)
+        except Refusal:
             return
-        self.attached[endpoint] = answer
-        body = EndpointBody(1, mac_of(endpoint), [(answer.address, answer.number)], endpoint.hex())
-        self.apply(self.node.set_endpoint(body, self.world.clock.now))
+        self.world.removed[number] = None
+        self.apply(output)
+
+    def leave(self) -> None:
+        """Leave for good; a crash on the way leaves it half done, and the host a member after its return."""
+        if self.apply(self.node.leave(self.world.clock.now)):
+            self.left = True
+            self.attached = {}
+
+    def _founded(self, answer: NetworkBody | Refusal | None) -> None:
+        if isinstance(answer, NetworkBody):
+            self.answered.append(answer)
+        elif isinstance(answer, Refusal):
+            self.refused.append(answer)
+
+    def attach(self, endpoint: bytes, network: int = 1) -> None:
+        """Lease an address and announce the endpoint, as two steps or, when the lease must wait, later."""
+        output, answer = self.node.allocate(network, endpoint, self.world.clock.now)
+        if answer is None:
+            self.waiting.setdefault((network, endpoint), self.world.clock.now + limits.CLAIM_S)
+        if self.apply(output) and isinstance(answer, Lease):
+            self._announce(endpoint, answer, self.life)
+
+    def _announce(self, endpoint: bytes, lease: Lease, life: int) -> None:
+        if not self.up or self.life != life or self.left:
+            return
+        self.attached[endpoint] = lease
+        body = EndpointBody(lease.network, mac_of(endpoint), [(lease.address, lease.number)], endpoint.hex())
+        try:
+            self.apply(self.node.set_endpoint(body, self.world.clock.now))
+        except Refusal as refusal:
+            if refusal.code != "unknown-network":
+                raise
+            del self.attached[endpoint]
 
     def detach(self, endpoint: bytes) -> None:
         """Withdraw the endpoint and end its lease, as two steps."""
-        if not self.apply(self.node.drop_endpoint(1, mac_of(endpoint), self.world.clock.now)):
+        network = self.attached[endpoint].network
+        if not self.apply(self.node.drop_endpoint(network, mac_of(endpoint), self.world.clock.now)):
             return
-        if self.apply(self.node.release(1, endpoint, self.world.clock.now)):
+        if self.apply(self.node.release(network, endpoint, self.world.clock.now)):
             del self.attached[endpoint]
 
     def _arm(self) -> None:
@@ -208,6 +286,9 @@ class World:
         self.network = Network(self.clock, Random(self.rng.random()))
         self.crash_chance = 0.0
         self.persists = 0
+        self.strike_at: tuple[int, str] | None = None
+        """Strike exactly that step of those that write, counted from 1, and in which way."""
+        self.removed: dict[int, None] = {}
         self._giving = False
         self._endpoints = 0
         self.hosts = [Host(self, index) for index in range(size)]
@@ -216,9 +297,16 @@ class World:
     def strike(self, host: Host, output: Output) -> str | None:
         """Whether a crash strikes this host's step: "before" or "after" its writes, or when it is "done"."""
         self.persists += bool(output.persist)
+        if self.strike_at is not None:
+            if not output.persist or self.persists != self.strike_at[0]:
+                return None
+            self.revive(host)
+            return self.strike_at[1]
         consequential = bool(output.persist or output.send or self._giving)
-        chance = self.crash_chance * (GIVING_FACTOR if self._giving else 1)
-        if not consequential or self.rng.random() >= chance:
+        if not consequential or host.left or self.crash_chance == 0.0:
+            return None
+        factor = CLAIMING_FACTOR if _claims(output) else 1
+        if self.rng.random() >= self.crash_chance * (GIVING_FACTOR if self._giving else factor):
             return None
         self.revive(host)
         return self.rng.choice(("before", "after", "done"))
@@ -246,7 +334,9 @@ class World:
     def join(self, host: Host) -> None:
         """Let a host join through a member that answers, and go on trying until its reply is durable here."""
         life = host.life
-        members = [m for m in self.hosts if m.up and m.joined and self.network.joined(m.index, host.index)]
+        members = [
+            m for m in self.hosts if m.up and m.joined and not m.left and self.network.joined(m.index, host.index)
+        ]
 
         def reply(statements: list[bytes]) -> None:
             if host.up and host.life == life and host.apply(host.node.absorb(statements, self.clock.now)):
@@ -273,13 +363,20 @@ class World:
     def act(self) -> None:
         """One random act of an operator or of fate."""
         host = self.rng.choice(self.hosts)
-        act = self.rng.choices(("attach", "detach", "crash", "cut", "partition", "heal"), (10, 4, 1, 2, 1, 2))[0]
-        if act == "attach" and host.up and host.node.networks():
+        acts = {"attach": 10, "detach": 4, "create": 4, "remove": 1, "crash": 1, "cut": 2, "partition": 1, "heal": 2}
+        act = self.rng.choices(list(acts), list(acts.values()))[0]
+        serving = host.up and not host.left and bool(host.node.networks())
+        if act == "attach" and serving:
             self._endpoints += 1
-            host.attach(b"endpoint-%d" % self._endpoints)
+            number = self.rng.choice([body.number for body in host.node.networks()])
+            host.attach(b"endpoint-%d" % self._endpoints, number)
         elif act == "detach" and host.up and host.attached:
             host.detach(self.rng.choice(sorted(host.attached)))
-        elif act == "crash" and host.up:
+        elif act == "create":
+            self.create(self.rng.choice(NAMES), self.rng.randint(1, 3))
+        elif act == "remove" and serving:
+            host.remove(self.rng.choice([body.number for body in host.node.networks()]))
+        elif act == "crash" and host.up and not host.left:
             host.crash(silently=self.rng.random() < 0.5)
             self.revive(host)
         elif act == "cut":
@@ -288,3 +385,15 @@ class World:
             self.network.partition({each.index: self.rng.randrange(2) for each in self.hosts})
         elif act == "heal":
             self.network.partition({})
+
+    def create(self, name: str, count: int) -> None:
+        """Found a network on so many hosts at the same time, some of them with a pool of their own."""
+        able = [host for host in self.hosts if host.up and not host.left and host.node.peers()]
+        for host in self.rng.sample(able, min(count, len(able))):
+            pools = [f"10.{host.index + 1}.0.0/26"] if self.rng.random() < 0.3 else []
+            host.create(name, pools)
+
+
+def _claims(output: Output) -> bool:
+    kinds = [parse(p.value).kind for p in output.persist if p.space == SPACE_STATEMENT and p.value is not None]
+    return any(kind in (GRANT, NETWORK_KIND, REQUEST) for kind in kinds)

@@ -9,12 +9,14 @@ from gossip.bodies import (
     LINKS,
     NETWORK,
     PEER,
+    REQUEST,
     AnyBody,
     EndpointBody,
     Grant,
     LinksBody,
     NetworkBody,
     PeerBody,
+    RequestBody,
     decode_body,
     encode_body,
 )
@@ -34,6 +36,10 @@ MAC = b"\x02abcde"
         (ENDPOINT, EndpointBody(1, MAC, [("10.0.0.1/8", 3), ("fd00::1/48", 2**64 - 1)], "web")),
         (GRANT, Grant(1, 2**127, 2**128, WHO, 0, b"")),
         (GRANT, Grant(1, 0, 2**32, WHO, 7, bytes(16))),
+        (GRANT, Grant(0, 77, 78, WHO, 1, bytes(16), "web", bytes(8))),
+        (GRANT, Grant(1, 0, 2**32, WHO, 7, bytes(16), answers=bytes(8))),
+        (REQUEST, RequestBody(WHO, 0, "web", b"", 0, bytes(8))),
+        (REQUEST, RequestBody(WHO, 9, "", b"\x0a\0\0\1", 3, bytes(8))),
     ],
 )
 def test_bodies_survive_the_wire(kind: str, body: AnyBody) -> None:
@@ -66,8 +72,21 @@ def test_fields_a_later_version_appends_are_ignored() -> None:
         (GRANT, Grant(1, 0, 2**128 + 1, WHO, 0, b"")),
         (GRANT, Grant(1, 0, 5, WHO, 1, b"")),
         (GRANT, Grant(1, 0, 5, WHO, 0, bytes(16))),
+        (GRANT, Grant(1, 5, 6, WHO, 1, bytes(16), "web")),
+        (GRANT, Grant(0, 5, 7, WHO, 1, bytes(16), "web")),
+        (GRANT, Grant(0, 5, 6, WHO, 1, bytes(16), "Not a name")),
+        (GRANT, Grant(0, 5, 6, WHO, 1, bytes(16), answers=b"short")),
+        (REQUEST, RequestBody(WHO, 0, "", b"", 0, bytes(8))),
+        (REQUEST, RequestBody(WHO, 9, "web", b"", 0, bytes(8))),
+        (REQUEST, RequestBody(WHO, 0, "-", b"", 0, bytes(8))),
+        (REQUEST, RequestBody(WHO, 9, "", bytes(17), 0, bytes(8))),
     ],
 )
 def test_nonsense_is_never_signed(kind: str, body: AnyBody) -> None:
     with pytest.raises(LocalError):
         encode_body(kind, body)
+
+
+def test_a_grant_of_an_earlier_version_reads_as_one_without_name_and_answer() -> None:
+    data = encode_body(GRANT, Grant(1, 0, 5, WHO, 1, bytes(16)))
+    assert len(msgspec.msgpack.decode(data)) == 6, "and is written as that version wrote it: its id must not change"

@@ -1,0 +1,59 @@
+"""All that may have to ask another peer: claims of networks, shares of addresses, and the requests they travel by.
+
+Purpose: one part for `gossip.node`, so that every step ends with whatever grants made possible.
+Rule: one request of another peer is answered at a time, and its grant interpreted before the next is looked at: two
+claims of one name that come together must not both find it free.
+Flow: node's step -> `apply` each change -> `act` until it says nothing more.
+Reference: design §6.
+"""
+
+from __future__ import annotations
+
+from gossip.addresses import Addresses
+from gossip.bodies import NUMBER_POOL
+from gossip.claims import Claims
+from gossip.events import Output
+from gossip.networks import Directory
+from gossip.replica import Replica
+from gossip.requests import Requests
+from gossip.roster import Roster
+from gossip.shares import Shares
+from gossip.view import Change
+
+_AT_ONCE = 0.0
+
+
+class Asking:
+    """Requests, claims and shares of one peer."""
+
+    def __init__(self, replica: Replica, directory: Directory, roster: Roster, addresses: Addresses) -> None:
+        self._requests = Requests(replica)
+        self.claims = Claims(replica, directory, roster, addresses, self._requests)
+        self.shares = Shares(replica, directory, roster, addresses, self._requests)
+
+    def apply(self, change: Change) -> None:
+        """Follow one change of the view."""
+        self._requests.apply(change)
+
+    def act(self, out: Output, now: float) -> bool:
+        """Settle what can be settled and look at one request; whether to interpret and call again."""
+        settled = self.claims.act(out, now)
+        shared = self.shares.act(out, now)
+        if settled or shared:
+            return True
+        taken = self._requests.take()
+        if taken is None:
+            return False
+        asker, request = taken
+        (self.claims if request.network == NUMBER_POOL else self.shares).answer(out, asker, request)
+        return True
+
+    def end(self, out: Output) -> None:
+        """This peer leaves."""
+        self.claims.end(out)
+        self.shares.end(out)
+
+    def next_time(self) -> float | None:
+        """When `act` wants to be called without anything having been heard."""
+        times = [_AT_ONCE if self._requests.waiting else None, self.claims.next_time(), self.shares.next_time()]
+        return min((at for at in times if at is not None), default=None)
