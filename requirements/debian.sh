@@ -16,6 +16,7 @@ need iperf3 iperf3 "measures throughput between workloads"
 need tcpdump tcpdump "captures what is on the underlay"
 need ethtool ethtool "sets the offloads of the lab's wires"
 need ping iputils-ping "pings between workloads"
+need busybox busybox-static "is all there is in the containers of tests/docker"
 need sysctl procps "reads and sets kernel parameters of a namespace"
 
 if [ -z "$missing" ]; then exit 0; fi

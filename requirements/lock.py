@@ -107,9 +107,7 @@ def needed(resolved: Resolved, wanted: Iterable[str], machine: str) -> set[str]:
                 continue
             found.add((name, extra))
             if name not in resolved.requires:
-                raise LockError(
-                    f"{name}: needed on {machine}, unknown to the resolution for {resolved.python}"
-                )
+                raise LockError(f"{name}: needed on {machine}, unknown to the resolution for {resolved.python}")
             waiting += [inner for inner in resolved.requires[name] if holds(inner, extra)]
     return {name for name, _ in found}
 
@@ -193,9 +191,7 @@ def main(pythons: list[str]) -> int:
             print(f"lock.txt is unchanged: {error}", file=sys.stderr)
             return 1
     versions = ", ".join(answer.python for answer in answers)
-    header = (
-        f"# Written by `make lock` from pyproject.toml for Python {versions} on {' and '.join(MACHINES)}.\n"
-    )
+    header = f"# Written by `make lock` from pyproject.toml for Python {versions} on {' and '.join(MACHINES)}.\n"
     LOCK.write_text(header + "\n".join(lines) + "\n")
     print(f"{LOCK.relative_to(ROOT)}: {len(lines)} lines")
     return 0

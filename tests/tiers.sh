@@ -55,9 +55,9 @@ run_docker() {
         echo "No test needs a Docker engine yet."
         return
     fi
-    if ! command -v dockerd >/dev/null && { [ "${CI:-}" = true ] || [ "${DOCKER:-}" = install ]; }; then
-        echo "Installing Debian package docker.io (the engine that tests/docker starts in namespaces)"
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq docker.io; } >/dev/null
+    if ! { command -v dockerd && command -v busybox; } >/dev/null && { [ "${CI:-}" = true ] || [ "${DOCKER:-}" = install ]; }; then
+        echo "Installing Debian packages docker.io, busybox-static (the engine and image of tests/docker)"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq docker.io busybox-static; } >/dev/null
     fi
     if ! command -v dockerd >/dev/null; then
         not_run docker "no dockerd here; DOCKER=install make test-docker installs one"

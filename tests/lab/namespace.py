@@ -108,6 +108,8 @@ class Namespace:
         self.directory = directory
         self.environment = dict(environment)
         self.reaper = reaper
+        self.mounts: Path | None = None
+        """A mount namespace that commands enter too, where a container engine wants a /run of its own."""
         self._children: list[Child] = []
         directory.mkdir(parents=True)
         NETNS_DIR.mkdir(mode=0o755, exist_ok=True)
@@ -120,7 +122,8 @@ class Namespace:
         self.ip("link set lo up")
 
     def _command(self, argv: Sequence[str]) -> list[str]:
-        return ["setpriv", "--pdeathsig", "KILL", "--", "nsenter", f"--net={self.path}", "--", *argv]
+        mounts = [] if self.mounts is None else [f"--mount={self.mounts}"]
+        return ["setpriv", "--pdeathsig", "KILL", "--", "nsenter", f"--net={self.path}", *mounts, "--", *argv]
 
     def _start(
         self,

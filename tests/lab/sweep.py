@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.lab.namespace import NETNS_DIR, remove
 from tests.lab.processes import end, marked, start_time
 
+GROUPS = Path("/sys/fs/cgroup")
 NAME = re.compile(r"mn-(\d+)-")
 
 
@@ -58,7 +59,25 @@ def sweep(pid: int) -> None:
         end([process.pid for process in found])
     for path in places:
         remove(path)
+    remove_groups(f"{mark_of(pid)}-*")
     shutil.rmtree(directory_of(pid), ignore_errors=True)
+
+
+def groups_of(pattern: str) -> list[Path]:
+    """The control groups at the top of any hierarchy whose name fits, and those inside, deepest first."""
+    tops = [*GROUPS.glob(pattern), *GROUPS.glob(f"*/{pattern}")]
+    inner = [Path(folder) for top in tops for folder, _, _ in os.walk(top)]
+    return sorted(inner, key=lambda path: -len(path.parts))
+
+
+def remove_groups(pattern: str) -> bool:
+    """Remove these control groups, which an engine's containers left empty; whether none is left."""
+    for path in groups_of(pattern):
+        try:
+            path.rmdir()
+        except OSError:
+            pass  # a process in it is just ending
+    return not groups_of(pattern)
 
 
 def sweep_stale() -> list[int]:
