@@ -218,33 +218,33 @@ def name_from_host(hostname: str) -> str:
     return plain[:MAX_NAME].strip("-") or "peer"
 
 
-def parse_range(text: str) -> str:
-    """The pool of the default network as a canonical IPv4 CIDR, /8 to /29."""
+def parse_range(text: str, option: str = "--range") -> str:
+    """The pool of a network as a canonical IPv4 CIDR, /8 to /29; an error names `option`."""
     try:
         network = ipaddress.IPv4Network(text, strict=False)
     except ValueError:
         _refuse(
-            f"--range {text!r} is not an IPv4 range",
+            f"{option} {text!r} is not an IPv4 range",
             "a range is written ADDRESS/LENGTH",
-            f"for example --range {DEFAULT_RANGE}",
+            f"for example {option} {DEFAULT_RANGE}",
         )
     if not MIN_RANGE_PREFIX <= network.prefixlen <= MAX_RANGE_PREFIX:
         _refuse(
-            f"--range {text!r} has an unusable size",
+            f"{option} {text!r} has an unusable size",
             f"its length must be /{MIN_RANGE_PREFIX} to /{MAX_RANGE_PREFIX}",
-            f"for example --range {DEFAULT_RANGE}",
+            f"for example {option} {DEFAULT_RANGE}",
         )
     if "/" in text and ipaddress.IPv4Address(text.split("/")[0]) != network.network_address:
         _refuse(
-            f"--range {text!r} does not begin at a range's start",
+            f"{option} {text!r} does not begin at a range's start",
             "bits behind the length are set",
-            f"--range {network}",
+            f"{option} {network}",
         )
     if network.is_multicast or network.is_loopback or network.is_link_local or network.is_unspecified:
         _refuse(
-            f"--range {text!r} cannot hold hosts",
+            f"{option} {text!r} cannot hold hosts",
             "it is set aside for another use",
-            f"for example --range {DEFAULT_RANGE}",
+            f"for example {option} {DEFAULT_RANGE}",
         )
     return str(network)
 

@@ -6,17 +6,13 @@ the foreground, end both and remove what was made on this host.  docs/architectu
 """
 
 import asyncio
-import fcntl
-import json
 import logging
 import os
 import random
 import resource
 import signal
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import uvloop
 from msgspec.structs import replace
@@ -25,15 +21,17 @@ from crypto.certificate import verify_chain
 from crypto.errors import RemoteError
 from crypto.handshake import Local, mac1_key
 from crypto.primitives import verify
-from gossip.bodies import NetworkBody, PeerBody
+from gossip.bodies import PeerBody
 from gossip.node import Node
 from meshnet import __version__
 from meshnet.boundary import Configure, SessionRow
 from meshnet.cli.invocation import Invocation
-from meshnet.config import Options
 from meshnet.control.api import ApiServer
 from meshnet.control.backend import LiveBackend
-from meshnet.control.endpoints import Endpoints
+from meshnet.control.departure import Departure
+from meshnet.control.desk import DEFAULT_NETWORK
+from meshnet.control.docker import Docker
+from meshnet.control.docker_service import DockerService
 from meshnet.control.join import Issuer
 from meshnet.control.keyfile import StateLock
 from meshnet.control.links import Links
@@ -41,31 +39,25 @@ from meshnet.control.membership import SPACE as TOKEN_SPACE
 from meshnet.control.membership import Tokens
 from meshnet.control.mesh import Mesh
 from meshnet.control.networks import Networks
-from meshnet.control.opening import Opened, choose_range, make, read_secret, resume
+from meshnet.control.opening import Opened, make, make_directory, read_secret, resume, retire
 from meshnet.control.runner import NodeRunner
+from meshnet.control.segments import Segments
 from meshnet.control.sessions import Sessions
 from meshnet.control.sockets import Sockets, advertised, open_sockets
+from meshnet.control.start import LOG_CHECK_S, boottime, bound_log, lock_run_dir, refuse_unreachable, write_ready
 from meshnet.control.status import Status
 from meshnet.control.supervise import Found, Supervisor
 from meshnet.errors import ExitCode, MeshnetError
 from meshnet.host.errors import HostError
 from meshnet.host.netlink import Netlink
+from meshnet.host.nft import Firewall
 
 __all__ = ["Daemon", "main"]
 
 log = logging.getLogger("meshnet.daemon")
 
-DEFAULT_NETWORK = 1
-DEFAULT_MTU = 1500
 LAUNCH_TOKEN_USES = 10
 LAUNCH_TOKEN_TTL_S = 3600
-LOG_BYTES = 5_000_000
-LOG_CHECK_S = 10.0
-
-
-def boottime() -> float:
-    """Seconds on CLOCK_BOOTTIME, the clock of every timer of both processes."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Daemon:
@@ -75,6 +67,8 @@ class Daemon:
         self.invocation = invocation
         self.ended = asyncio.Event()
         self.stop_both = False
+        self._wipe: bool | None = None
+        """Once this host has left its mesh: whether its state is deleted instead of being put aside."""
         self._state_lock: StateLock | None = None
         self._run_lock = -1
         self._main: asyncio.Task[None] | None = None
@@ -87,21 +81,22 @@ class Daemon:
         self._handle_signals()
         places = self.invocation.places
         self._run_lock = lock_run_dir(places.run_dir)
-        places.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(places.state_dir)
         self._state_lock = StateLock.acquire(places.state_dir)
         self.netlink = Netlink()
         opened: Opened | None = None
         try:
             secret = None if self.invocation.secret_fd is None else read_secret(self.invocation.secret_fd)
-            if self.invocation.options is None:
+            options = self.invocation.options
+            if options is None:
                 opened = await resume(places)
                 await self._go(opened, None)
             else:
                 # Bound before anything is founded or redeemed: a taken port must not cost a token.
-                sockets = open_sockets(self.invocation.options)
+                sockets = open_sockets(options)
                 try:
-                    await self._refuse_unreachable(self.invocation.options, sockets)
-                    opened = await make(places, self.invocation.options, secret, os.urandom)
+                    refuse_unreachable(advertised(options, await self.netlink.addresses(), sockets.families))
+                    opened = await make(places, options, secret, os.urandom)
                     await self._go(opened, sockets)
                 except BaseException:
                     sockets.close()
@@ -109,15 +104,9 @@ class Daemon:
         finally:
             if opened is not None:
                 opened.discard()
+            if self._wipe is not None:
+                retire(places, self._wipe)
             self.netlink.close()
-
-    async def _refuse_unreachable(self, options: Options, sockets: Sockets) -> None:
-        if not advertised(options, await self.netlink.addresses(), sockets.families):
-            raise MeshnetError(
-                "this host has no address to tell the others",
-                "no interface carries a global address of a family that is listened on",
-                "bring the network up, or name an address with --advertise HOST[:PORT]",
-            )
 
     async def _go(self, opened: Opened, sockets: Sockets | None) -> None:
         membership = opened.membership
@@ -174,43 +163,81 @@ class Daemon:
             stored=store.rows("gossip."),
         )
         self.runner = NodeRunner(self.node, store, boottime, self.mesh.send, self.mesh.tell, self._not_durable)
-        self.endpoints = Endpoints(own, self.node, self.runner, store, self.netlink, self.networks, os.urandom)
-        self.tokens = Tokens(membership, store.load(TOKEN_SPACE))
-        issuer = Issuer(membership, self.tokens, store.commit, self._name_in_use, self._grant)
-        self.links = Links(
-            self.sockets.listeners, membership, self.runner, self.mesh.statics.get, issuer, barred=self._has_left
+        self.segments = Segments(
+            membership.name, self.node, self.runner, store, self.netlink, self.networks, Firewall(), os.urandom
         )
-        self.mesh.links = self.links
+        self.mesh.desk, self.mesh.pending = self.segments.desk, self.segments.pending
+        self.segments.desk.notice = self.mesh.notice
+        self.docker = DockerService(
+            Docker(
+                self.node,
+                self.runner,
+                store,
+                self.netlink,
+                self.networks,
+                self.segments.desk,
+                self.segments.endpoints,
+                os.urandom,
+                boottime,
+            ),
+            store,
+        )
+        self._build_links(opened)
         self._build_surface(opened)
         mac1 = mac1_key(membership.secret.mac1_subkey(), membership.static.public)
         self._configure = Configure(mesh=membership.mesh, peer=own, suite=membership.suite.value, mac1_key=mac1)
         self.supervisor.on_fact = self.sessions.fact
         self.supervisor.on_fresh = self._reinstall
 
+    def _build_links(self, opened: Opened) -> None:
+        """The way to the other peers, and into the mesh for new ones."""
+        membership, store = opened.membership, opened.store
+        self.tokens = Tokens(membership, store.load(TOKEN_SPACE))
+        issuer = Issuer(membership, self.tokens, store.commit, self._name_in_use, self._grant)
+        self.links = Links(
+            self.sockets.listeners, membership, self.runner, self.mesh.statics.get, issuer, barred=self._has_left
+        )
+        self.mesh.links = self.links
+
     def _build_surface(self, opened: Opened) -> None:
         """What an operator sees: status and the HTTP interface."""
         self.addresses: list[str] = []
+        parts = self.segments
+        departure = Departure(self.node, self.runner, parts.endpoints, parts.exposures, self.links, self._left)
         self.status = Status(
             opened.membership,
             self.node,
             self.sessions,
             self.networks,
-            self.endpoints,
+            parts.desk,
+            parts.endpoints,
+            parts.exposures,
             self.supervisor,
             lambda: self.addresses,
             opened.options.port,
             boottime,
         )
         self.status.notices = self.mesh.notices
-        self.status.host_notes = lambda: [*self.sockets.notes, *self.netlink.notes()]
+        self.status.host_notes = lambda: [*self.sockets.notes, *self.netlink.notes(), *parts.passage.notes()]
         self.backend = LiveBackend(
-            self.status, self.endpoints, self.tokens, opened.store, lambda: self.addresses, os.urandom, self._stop
+            self.status,
+            parts.desk,
+            parts.endpoints,
+            parts.exposures,
+            departure,
+            self.docker,
+            self.tokens,
+            opened.store,
+            lambda: self.addresses,
+            os.urandom,
+            self._stop,
         )
         self.api = ApiServer(self.invocation.places.socket, self.backend)
 
     async def _start(self, opened: Opened, found: Found) -> None:
         """Start every part in the order of what it needs."""
         membership, options = opened.membership, opened.options
+        self._refuse_departed()
         self.addresses = advertised(options, await self.netlink.addresses(), self.sockets.families)
         self.networks.adopt(found.networks)
         self.supervisor.send(self._configure)
@@ -227,43 +254,39 @@ class Daemon:
         self._body = body
         await self.runner.step(lambda now: self.node.start(body, now))
         if self.invocation.action == "launch":
-            await self._found_default(options.range)
+            await self.segments.found_default(options.range)
         if opened.statements:
             await self.runner.step(lambda now: self.node.absorb(opened.statements, now))
         await self.mesh.settle()
         self.sessions.start(boot, held if found.adopted else [])
-        await self.endpoints.reconcile()
+        await self.segments.restore(self.docker.own_links(), self.docker.own_bridges())
         await opened.seal()
         await self.links.start()
         await self.api.start()
-
-    async def _found_default(self, wanted: str | None) -> None:
-        pool, why = choose_range(wanted, await self.netlink.routes())
-        if why is not None:
-            self.mesh.notice("the default range was not free", why, "give --range CIDR to choose another")
-        network = NetworkBody(number=DEFAULT_NETWORK, name="default", pools=[pool], mtu=DEFAULT_MTU)
-        await self.runner.step(lambda now: self.node.found_network(network, now))
+        await self.docker.start()
 
     async def _end(self) -> None:
         """End in the reverse order; the forwarder and its devices stay unless both are to stop."""
         await self.api.close()
+        await self.docker.close()
         await self.links.close()
         await self.runner.close()
         self.sessions.close()
         if self.stop_both:
-            await self.endpoints.remove_all()
-            await self.networks.remove_all()
+            await self.segments.end(stop=True)
             await self.supervisor.stop()
         else:
             self.supervisor.leave()
-            self.networks.close()
+            await self.segments.end(stop=False)
         self.sockets.close()
 
     async def _abandon(self, opened: Opened) -> None:
         """Becoming ready failed: take back what was begun."""
-        for part in ("api", "links", "runner"):
+        for part in ("api", "docker", "links", "runner"):
             if hasattr(self, part):
                 await getattr(self, part).close()
+        if hasattr(self, "segments"):
+            await self.segments.passage.remove()
         if opened.fresh and hasattr(self, "networks"):
             await self.networks.remove_all()
         await self.supervisor.stop()
@@ -298,6 +321,20 @@ class Daemon:
         await self.runner.step(lambda now: self.node.donate(DEFAULT_NETWORK, identity, now))
         return self.node.export()
 
+    def _refuse_departed(self) -> None:
+        """A daemon that died between leaving and ending left its state behind: it is put aside now."""
+        if self._has_left(self.node.identity):
+            self._wipe = False
+            raise MeshnetError(
+                "this host has left its mesh",
+                "its state was still here, and is put aside now",
+                "run `meshnet join TOKEN`, or `meshnet launch` for a new mesh",
+            )
+
+    def _left(self, wipe: bool) -> None:
+        self._wipe = wipe
+        self._stop()
+
     def _stop(self) -> None:
         self.stop_both = True
         self.ended.set()
@@ -329,40 +366,13 @@ class Daemon:
         write_ready(self.invocation.ready_fd, message)
 
 
-def lock_run_dir(run_dir: Path) -> int:
-    """Hold RUN/meshnetd.lock for the life of the process; raises MeshnetError when another daemon has it."""
-    run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(run_dir / "meshnetd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise MeshnetError(
-            f"a daemon already runs on {run_dir}",
-            "its lock is held",
-            f"use it, or stop it: meshnet --run-dir {run_dir} stop",
-        ) from None
-    return descriptor
-
-
-def write_ready(descriptor: int, message: dict[str, object]) -> None:
-    """One JSON line for whoever started this daemon; its absence is no error."""
-    try:
-        os.write(descriptor, json.dumps(message).encode() + b"\n")
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
-
-
 def main(argv: Sequence[str]) -> int:
     """Run one daemon; returns its exit code."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ready_fd: int | None = None
+    ready_fd = Invocation.ready_fd_of(argv)
     try:
         invocation = Invocation.parse(argv)
-        ready_fd = invocation.ready_fd
         plain = os.environ.get("MESHNET_LOOP") == "asyncio"
         factory = asyncio.new_event_loop if plain else uvloop.new_event_loop
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -378,19 +388,8 @@ def main(argv: Sequence[str]) -> int:
 
 async def _run(invocation: Invocation) -> None:
     if not invocation.foreground:
-        asyncio.get_running_loop().call_later(LOG_CHECK_S, _bound_log)
+        asyncio.get_running_loop().call_later(LOG_CHECK_S, bound_log)
     try:
         await Daemon(invocation).run()
     except asyncio.CancelledError:
         raise MeshnetError("meshnetd was ended before it was ready", "it got a signal", "start it again") from None
-
-
-def _bound_log() -> None:
-    """Empty the log (stderr, opened for appending) when it has grown long; the CLI keeps the one before it."""
-    asyncio.get_running_loop().call_later(LOG_CHECK_S, _bound_log)
-    try:
-        if os.fstat(sys.stderr.fileno()).st_size > LOG_BYTES:
-            os.ftruncate(sys.stderr.fileno(), 0)
-            log.info("the log had reached %d bytes and begins anew", LOG_BYTES)
-    except OSError:
-        pass  # stderr is no file: whoever reads it bounds it

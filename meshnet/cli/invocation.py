@@ -7,6 +7,7 @@ Reference: design §2.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NoReturn
 
 from meshnet.config import Options, Places
@@ -65,6 +66,12 @@ class Invocation:
             _misstarted("launch and join have options, start has none")
         places = Places.of(flags.get("--run-dir"), flags.get("--state-dir"))
         return cls(places, action, options, foreground, _fd(flags, "--ready-fd"), _fd(flags, "--secret-fd"))
+
+    @staticmethod
+    def ready_fd_of(argv: Sequence[str]) -> int | None:
+        """Where to say why `parse` refuses these arguments, if they name a place at all."""
+        text = dict(pairwise(argv)).get("--ready-fd", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None
 
 
 def _content(text: str) -> tuple[bool, Options | None]:

@@ -21,7 +21,7 @@ from meshnet.cli.verbs import Settings, pass_settings, verb, warn_of_skew
 from meshnet.config import DEFAULT_PORT, DEFAULT_RANGE, DEFAULT_STATE_DIR, Options, Places
 from meshnet.errors import ExitCode, MeshnetError
 
-__all__ = ["join", "launch", "start", "stop"]
+__all__ = ["end_daemon", "join", "launch", "start", "stop"]
 
 STOP_S = 20.0
 POLL_S = 0.05
@@ -95,16 +95,7 @@ def start(settings: Settings, /, *, state_dir: str | None, foreground: bool) -> 
 @pass_settings
 def stop(settings: Settings) -> None:
     """End the daemon and its forwarder; keys, addresses and state stay."""
-    client = settings.client()
-    answer, ended = _stop(client)
-    warn_of_skew(client)
-    if not ended:
-        raise MeshnetError(
-            "meshnetd has not ended yet",
-            f"it agreed to stop {STOP_S:g} s ago",
-            f"look at {settings.places().log}",
-            ExitCode.TIMED_OUT,
-        )
+    answer = end_daemon(settings, "/v1/stop", None)
     if settings.json:
         output.json_data(answer)
     else:
@@ -190,19 +181,34 @@ def _report(settings: Settings, invocation: Invocation, message: spawn.Ready) ->
         output.say(f"next: `{settings.line('attach TARGET')}` ({TARGETS}), `{settings.line('status')}`")
 
 
-def _stop(client: Client) -> tuple[dict[str, Any], bool]:
-    """The answer to stop, and whether the daemon's process ended within STOP_S."""
+def end_daemon(settings: Settings, path: str, body: object) -> dict[str, Any]:
+    """Ask for what ends the daemon and wait for its end; returns its answer, raises MeshnetError."""
+    client = settings.client()
+    answer, ended = _end(client, path, body)
+    warn_of_skew(client)
+    if not ended:
+        raise MeshnetError(
+            "meshnetd has not ended yet",
+            f"it agreed to stop {STOP_S:g} s ago",
+            f"look at {settings.places().log}",
+            ExitCode.TIMED_OUT,
+        )
+    return answer
+
+
+def _end(client: Client, path: str, body: object) -> tuple[dict[str, Any], bool]:
+    """The answer, and whether the daemon's process ended within STOP_S."""
     client.request("GET", "/v1/status")  # tells whose process answers, so that its end can be awaited
     deadline = time.monotonic() + STOP_S
     try:
         watch = os.pidfd_open(client.daemon_pid)
     except (OSError, ValueError):  # a daemon of another pid namespace: its socket has to tell
-        answer = client.request("POST", "/v1/stop")
+        answer = client.request("POST", path, body)
         while client.running() and time.monotonic() < deadline:
             time.sleep(POLL_S)
         return answer, not client.running()
     try:
-        answer = client.request("POST", "/v1/stop")
+        answer = client.request("POST", path, body)
         return answer, _ended([watch], deadline)
     finally:
         os.close(watch)

@@ -28,6 +28,11 @@ COMMANDS = {
     "peer": "meshnet.cli.peer:peer",
     "attach": "meshnet.cli.attach:attach",
     "detach": "meshnet.cli.attach:detach",
+    "network": "meshnet.cli.network:network",
+    "expose": "meshnet.cli.expose:expose",
+    "hide": "meshnet.cli.expose:hide",
+    "leave": "meshnet.cli.leave:leave",
+    "docker": "meshnet.cli.docker:docker",
     "version": "meshnet.cli.version:version",
 }
 

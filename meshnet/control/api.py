@@ -19,7 +19,7 @@ import struct
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, TypeVar
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -27,9 +27,18 @@ from aiohttp.typedefs import Handler, Middleware
 
 from meshnet import __version__
 from meshnet.config import API_VERSION
+from meshnet.control.requests import (
+    Backend,
+    DockerRequest,
+    EndpointRequest,
+    ExposeRequest,
+    LeaveRequest,
+    NetworkRequest,
+    TokenRequest,
+)
 from meshnet.errors import ExitCode, MeshnetError
 
-__all__ = ["ApiServer", "Backend", "EndpointRequest", "TokenRequest", "application", "bind", "peer_uid"]
+__all__ = ["ApiServer", "application", "bind", "peer_uid"]
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +50,9 @@ SHUTDOWN_S = 2.0
 LINGER_S = 0.5
 """How long the rest of a body is read after the answer, before the connection is closed."""
 GROUP = "meshnet"
-MAX_TOKEN_USES = 10_000
-MAX_TOKEN_TTL_S = 366 * 86_400
 SOCKET_UMASK = 0o117
+NAME = r"{name:[a-z0-9-]{1,63}}"
 
-Answer = Mapping[str, object]
 _S = TypeVar("_S", bound=msgspec.Struct)
 _UCRED = struct.Struct("iII")
 
@@ -62,67 +69,6 @@ CODE_OF_HTTP = {
     HTTPStatus.NOT_FOUND: ExitCode.NOT_FOUND,
     HTTPStatus.REQUEST_TIMEOUT: ExitCode.TIMED_OUT,
 }
-
-
-class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /v1/tokens: how many hosts may join with the token, for how many seconds, with which roles."""
-
-    uses: Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKEN_USES)] = 1
-    ttl_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKEN_TTL_S)] = 3600
-    roles: Annotated[list[Literal["invite", "admin"]], msgspec.Meta(max_length=2)] = []
-
-
-class EndpointRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /v1/endpoints: a port on a network for the namespace `netns`, "device:inode" of its file.
-
-    `target` is how the operator named the namespace, `ip` the wanted address (None: any free one), `ifname`
-    the interface's name inside.
-    """
-
-    target: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-    netns: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}:[0-9]{1,20}\Z")]
-    network: Annotated[str, msgspec.Meta(min_length=1, max_length=63)] = "default"
-    ip: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-    ifname: Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}\Z)[!-.0-9;-~]{1,15}\Z")] = "mesh0"
-
-
-class Backend(Protocol):
-    """What the interface asks of the daemon.
-
-    Every answer is a plain JSON object with a `schema`; a refusal is a MeshnetError.
-    """
-
-    async def status(self) -> Answer:
-        """meshnet.status/v1"""
-        ...
-
-    async def peers(self) -> Answer:
-        """meshnet.peers/v1"""
-        ...
-
-    async def stop(self) -> Answer:
-        """meshnet.stopped/v1; both processes end once this has been answered."""
-        ...
-
-    async def create_token(self, uses: int, ttl_s: int, roles: tuple[str, ...]) -> Answer:
-        """meshnet.token/v1, durable."""
-        ...
-
-    async def create_endpoint(self, request: EndpointRequest) -> Answer:
-        """meshnet.endpoint/v1: lease and link made, in the host's namespace, not yet confirmed."""
-        ...
-
-    async def confirm_endpoint(self, endpoint: str) -> Answer:
-        """meshnet.endpoint/v1: the link is in its namespace and configured."""
-        ...
-
-    async def delete_endpoint(self, endpoint: str) -> Answer:
-        """meshnet.detached/v1: link deleted, lease given back."""
-        ...
-
-    async def list_endpoints(self, netns: str) -> Answer:
-        """meshnet.endpoints/v1 of one namespace."""
-        ...
 
 
 def peer_uid(request: web.Request) -> int | None:
@@ -159,6 +105,13 @@ async def _read(request: web.Request, kind: type[_S]) -> _S:
         raise _bad(f"its body is no JSON: {error}") from None
 
 
+def _check_address(text: str | None) -> None:
+    try:
+        ipaddress.ip_address(text or "0.0.0.0")
+    except ValueError:
+        raise _bad(f"{text!r} is not an IP address", "the request has a wrong value") from None
+
+
 class _Handlers:
     """One method per route; each returns the backend's answer unchanged."""
 
@@ -181,11 +134,7 @@ class _Handlers:
 
     async def create_endpoint(self, request: web.Request) -> web.StreamResponse:
         wanted = await _read(request, EndpointRequest)
-        if wanted.ip is not None:
-            try:
-                ipaddress.ip_address(wanted.ip)
-            except ValueError:
-                raise _bad(f"{wanted.ip!r} is not an IP address", "the request has a wrong value") from None
+        _check_address(wanted.ip)
         return web.json_response(await self._backend.create_endpoint(wanted), status=201)
 
     async def list_endpoints(self, request: web.Request) -> web.StreamResponse:
@@ -200,6 +149,37 @@ class _Handlers:
 
     async def delete_endpoint(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(await self._backend.delete_endpoint(request.match_info["endpoint"]))
+
+    async def create_network(self, request: web.Request) -> web.StreamResponse:
+        wanted = await _read(request, NetworkRequest)
+        return web.json_response(await self._backend.create_network(wanted), status=201)
+
+    async def list_networks(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response(await self._backend.list_networks())
+
+    async def remove_network(self, request: web.Request) -> web.StreamResponse:
+        everywhere = request.query.get("everywhere", "0")
+        if everywhere not in ("0", "1"):
+            raise _bad("`everywhere` is 0 or 1", "the request has a wrong value")
+        return web.json_response(await self._backend.remove_network(request.match_info["name"], everywhere == "1"))
+
+    async def expose(self, request: web.Request) -> web.StreamResponse:
+        wanted = await _read(request, ExposeRequest)
+        _check_address(wanted.ip)
+        return web.json_response(await self._backend.expose(wanted), status=201)
+
+    async def hide(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(await self._backend.hide(request.match_info["name"]))
+
+    async def docker(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(await self._backend.docker(await _read(request, DockerRequest)))
+
+    async def docker_status(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response(await self._backend.docker_status())
+
+    async def leave(self, request: web.Request) -> web.StreamResponse:
+        wanted = await _read(request, LeaveRequest)
+        return web.json_response(await self._backend.leave(wanted.wipe))
 
 
 def _guard(uid_of: Callable[[web.Request], int | None]) -> Middleware:
@@ -273,6 +253,14 @@ def application(backend: Backend, uid_of: Callable[[web.Request], int | None] = 
     app.router.add_get("/v1/endpoints", handlers.list_endpoints)
     app.router.add_post(r"/v1/endpoints/{endpoint:[0-9a-f]{1,64}}/confirm", handlers.confirm_endpoint)
     app.router.add_delete(r"/v1/endpoints/{endpoint:[0-9a-f]{1,64}}", handlers.delete_endpoint)
+    app.router.add_post("/v1/networks", handlers.create_network)
+    app.router.add_get("/v1/networks", handlers.list_networks)
+    app.router.add_delete(f"/v1/networks/{NAME}", handlers.remove_network)
+    app.router.add_post("/v1/expose", handlers.expose)
+    app.router.add_delete(f"/v1/expose/{NAME}", handlers.hide)
+    app.router.add_post("/v1/leave", handlers.leave)
+    app.router.add_post("/v1/docker", handlers.docker)
+    app.router.add_get("/v1/docker", handlers.docker_status)
     app.on_response_prepare.append(_mark)
     return app
 

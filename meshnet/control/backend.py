@@ -5,9 +5,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from meshnet.control.api import Answer, EndpointRequest
+from meshnet.control.departure import Departure
+from meshnet.control.desk import NetworkDesk
+from meshnet.control.docker_service import DockerService
 from meshnet.control.endpoints import Endpoints
+from meshnet.control.expose import Exposures
 from meshnet.control.membership import Tokens
+from meshnet.control.requests import Answer, DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest
 from meshnet.control.status import Status
 from meshnet.control.store import Store
 
@@ -20,7 +24,11 @@ class LiveBackend:
     def __init__(
         self,
         status: Status,
+        desk: NetworkDesk,
         endpoints: Endpoints,
+        exposures: Exposures,
+        departure: Departure,
+        docker: DockerService,
         tokens: Tokens,
         store: Store,
         addresses: Callable[[], list[str]],
@@ -28,7 +36,11 @@ class LiveBackend:
         on_stop: Callable[[], None],
     ) -> None:
         self._status = status
+        self._desk = desk
         self._endpoints = endpoints
+        self._exposures = exposures
+        self._departure = departure
+        self._docker = docker
         self._tokens = tokens
         self._store = store
         self._addresses = addresses
@@ -47,6 +59,10 @@ class LiveBackend:
         """meshnet.stopped/v1; the answer leaves before the end begins."""
         asyncio.get_running_loop().call_later(0.05, self._on_stop)
         return {"schema": "meshnet.stopped/v1", "stopping": True}
+
+    async def leave(self, wipe: bool) -> Answer:
+        """meshnet.left/v1; the answer leaves before the end begins."""
+        return await self._departure.leave(wipe)
 
     async def create_token(self, uses: int, ttl_s: int, roles: tuple[str, ...]) -> Answer:
         """meshnet.token/v1, durable before it is told."""
@@ -77,3 +93,33 @@ class LiveBackend:
     async def list_endpoints(self, netns: str) -> Answer:
         """meshnet.endpoints/v1"""
         return {"schema": "meshnet.endpoints/v1", "endpoints": self._endpoints.listed(netns)}
+
+    async def create_network(self, request: NetworkRequest) -> Answer:
+        """meshnet.network/v1"""
+        return await self._desk.create(request.name, request.subnets, request.mtu)
+
+    async def list_networks(self) -> Answer:
+        """meshnet.networks/v1"""
+        return {"schema": "meshnet.networks/v1", "networks": self._status.networks()}
+
+    async def remove_network(self, name: str, everywhere: bool) -> Answer:
+        """meshnet.removed/v1"""
+        return await self._desk.remove(name, everywhere)
+
+    async def expose(self, request: ExposeRequest) -> Answer:
+        """meshnet.exposed/v1"""
+        return await self._exposures.expose(request.network, request.ip, request.masquerade)
+
+    async def hide(self, network: str) -> Answer:
+        """meshnet.hidden/v1"""
+        return await self._exposures.hide(network)
+
+    async def docker(self, request: DockerRequest) -> Answer:
+        """meshnet.docker/v1, durable."""
+        if request.enabled:
+            return await self._docker.enable(request.plugin_dir)
+        return await self._docker.disable()
+
+    async def docker_status(self) -> Answer:
+        """meshnet.docker/v1"""
+        return self._docker.status()

@@ -10,7 +10,7 @@ crash `reconcile` brings rows, leases and links together again, the links decidi
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,8 +19,10 @@ import msgspec
 from gossip.bodies import EndpointBody, NetworkBody
 from gossip.events import Lease
 from gossip.node import Node
-from meshnet.control.api import EndpointRequest
+from meshnet.control.desk import NetworkDesk
 from meshnet.control.networks import GSO_MAX_BYTES, Networks, bridge_name, device_mac
+from meshnet.control.pending import Pending
+from meshnet.control.requests import EndpointRequest
 from meshnet.control.row import Row
 from meshnet.control.runner import NodeRunner
 from meshnet.control.store import Store
@@ -36,8 +38,6 @@ SPACE: Final = "endpoint"
 ID_BYTES: Final = 5
 PENDING_S: Final = 30.0
 MULTICAST: Final = "224.0.0.0/4"
-CODES: Final = {"unknown-network": ExitCode.NOT_FOUND, "bad-address": ExitCode.USAGE}
-"""How a refusal of the core ends a command; any other is a plain failure."""
 
 
 class Record(msgspec.Struct, array_like=True):
@@ -74,6 +74,8 @@ class Endpoints:
         store: Store,
         netlink: NetlinkPort,
         networks: Networks,
+        desk: NetworkDesk,
+        pending: Pending,
         entropy: Callable[[int], bytes],
     ) -> None:
         self._peer = peer
@@ -82,26 +84,29 @@ class Endpoints:
         self._store = store
         self._netlink = netlink
         self._networks = networks
+        self._desk = desk
+        self._pending = pending
         self._entropy = entropy
         self._records: dict[bytes, Record] = {
             key: msgspec.msgpack.decode(value, type=Record) for key, value in store.load(SPACE)
         }
         self._expiries: dict[bytes, asyncio.Task[None]] = {}
         self._changing: dict[bytes, asyncio.Lock] = {}
+        desk.users.append(self._users)
 
     # --- verbs -----------------------------------------------------------------------------------------------------
 
     async def make(self, request: EndpointRequest) -> dict[str, object]:
         """Lease an address and make the link; the caller moves it and then confirms.  Raises MeshnetError."""
-        network = self._network(request.network)
         self._refuse_clash(request)
+        network = await self._desk.serve(request.network)
+        self._refuse_clash(request)  # again: another may have come while the network was made
         endpoint = self._entropy(ID_BYTES)
-        lease = await self._lease(network, endpoint, request.ip)
         record = Record(
             number=network.number,
-            mac=endpoint_mac(network.number, lease.address),
-            addresses=[lease.address],
-            leases=[lease.number],
+            mac=b"",
+            addresses=[],
+            leases=[],
             target=request.target,
             netns=request.netns,
             ifname=request.ifname,
@@ -109,10 +114,15 @@ class Endpoints:
         )
         self._records[endpoint] = record
         try:
+            # The row comes first: a lease that no row names would be lost for ever by a crash.
+            await self._save(endpoint, record)
+            lease: Lease = await self._pending.lease(self._node, network.number, endpoint, request.ip)
+            record.mac = endpoint_mac(network.number, lease.address)
+            record.addresses, record.leases = [lease.address], [lease.number]
             await self._save(endpoint, record)
             await self._create_link(endpoint, network, record)
         except BaseException:
-            await self._undo(endpoint, record)
+            await self._try_undo(endpoint, record)
             raise
         self._expiries[endpoint] = asyncio.get_running_loop().create_task(
             self._expire(endpoint), name=f"expire-endpoint-{endpoint.hex()}"
@@ -142,6 +152,16 @@ class Endpoints:
         answer["schema"] = "meshnet.detached/v1"
         return answer
 
+    async def delete_all(self) -> int:
+        """The host leaves the mesh: every endpoint goes and gives its address back; returns how many there were."""
+        gone = 0
+        for endpoint, record in list(self._records.items()):
+            async with self._lock(endpoint):
+                if self._records.get(endpoint) is record:
+                    await self._try_undo(endpoint, record)
+                    gone += 1
+        return gone
+
     def listed(self, netns: str | None = None) -> list[dict[str, object]]:
         """Every endpoint, or those of one namespace."""
         return [
@@ -150,18 +170,21 @@ class Endpoints:
             if netns is None or record.netns == netns
         ]
 
-    async def reconcile(self) -> None:
-        """After a start: release what has no link behind it, delete links nobody knows, announce the rest."""
+    async def reconcile(self, keep: Collection[str] = ()) -> None:
+        """After a start: release what has no link behind it, delete links nobody knows (`keep`: somebody else does),
+        announce the rest.
+        """
         links = {link.name for link in await self._netlink.list_links(("mv",))}
         for endpoint, record in list(self._records.items()):
-            if _names(endpoint).host not in links or not record.confirmed:
+            served = self._networks.is_served(record.number)
+            if _names(endpoint).host not in links or not record.confirmed or not served:
                 log.info("endpoint=%s has no link any more: released", endpoint.hex())
-                await self._undo(endpoint, record)
+                await self._try_undo(endpoint, record)
             else:
                 await self._netlink.attach_to_bridge(_names(endpoint).host, bridge_name(record.number))
                 await self._announce(record)
         known = {_names(endpoint).host for endpoint in self._records}
-        for name in sorted(links - known):
+        for name in sorted(links - known - set(keep)):
             log.info("link=%s belongs to no endpoint: deleted", name)
             await self._netlink.delete_link(name)
 
@@ -172,18 +195,20 @@ class Endpoints:
         for link in await self._netlink.list_links(("mv",)):
             await self._netlink.delete_link(link.name)
 
-    # --- steps -----------------------------------------------------------------------------------------------------
+    async def lease(self, network: str, key: bytes, address: str | None) -> Lease:
+        """Lease an address of a known network for a key of the caller's own (up to 64 bytes); the same for the same
+        key.  Raises MeshnetError.
+        """
+        body = self._desk.known(network)
+        return await self._pending.lease(self._node, body.number, key, address)
 
-    def _network(self, name: str) -> NetworkBody:
-        for body in self._node.networks():
-            if body.name == name and self._networks.is_served(body.number):
-                return body
-        raise MeshnetError(
-            f"there is no network {name!r}",
-            "this host does not serve one of that name",
-            "see `meshnet status` for the networks",
-            ExitCode.NOT_FOUND,
-        )
+    async def release(self, network: str, key: bytes) -> None:
+        """End a key's lease; nothing when it has none, or the network is gone."""
+        body = self._desk.find(network)
+        if body is not None:
+            await self._runner.step(lambda now: self._node.release(body.number, key, now))
+
+    # --- steps -----------------------------------------------------------------------------------------------------
 
     def _refuse_clash(self, request: EndpointRequest) -> None:
         for record in self._records.values():
@@ -194,11 +219,12 @@ class Endpoints:
                     f"detach it first, or choose another name: meshnet attach --ifname NAME {request.target}",
                 )
 
-    async def _lease(self, network: NetworkBody, endpoint: bytes, address: str | None) -> Lease:
-        answer = await self._runner.step(lambda now: self._node.allocate(network.number, endpoint, now, address))
-        if isinstance(answer, Lease):
-            return answer
-        raise MeshnetError(answer.what, answer.why, answer.fix, CODES.get(answer.code, ExitCode.FAILED))
+    def _users(self, number: int) -> list[str]:
+        return [
+            f"endpoint {endpoint.hex()} ({record.target}, {', '.join(record.addresses)})"
+            for endpoint, record in sorted(self._records.items())
+            if record.number == number
+        ]
 
     async def _create_link(self, endpoint: bytes, network: NetworkBody, record: Record) -> None:
         names = _names(endpoint)
@@ -220,13 +246,21 @@ class Endpoints:
         self._networks.set_endpoint(record.number, record.mac, b"")
         await self._runner.step(lambda now: self._node.set_endpoint(body, now))
 
+    async def _try_undo(self, endpoint: bytes, record: Record) -> None:
+        """Undo where nobody waits for it; what cannot be undone now is when the daemon starts again."""
+        try:
+            await self._undo(endpoint, record)
+        except MeshnetError as error:
+            log.warning("endpoint=%s stays: %s", endpoint.hex(), error)
+
     async def _undo(self, endpoint: bytes, record: Record) -> None:
+        """Raises MeshnetError, and keeps lease and row, when the link cannot be deleted or a write is not durable."""
         if (task := self._expiries.pop(endpoint, None)) is not None and task is not asyncio.current_task():
             task.cancel()
         try:
             await self._netlink.delete_link(_names(endpoint).host)
         except HostError as error:
-            log.warning("link=%s cannot be deleted: %s", _names(endpoint).host, error)
+            raise MeshnetError(error.what, error.why, error.fix) from error
         self._networks.drop_endpoint(record.number, record.mac, b"")
         await self._runner.step(lambda now: self._node.drop_endpoint(record.number, record.mac, now))
         await self._runner.step(lambda now: self._node.release(record.number, endpoint, now))
@@ -243,7 +277,7 @@ class Endpoints:
             record = self._records.get(endpoint)
             if record is not None and not record.confirmed:
                 log.warning("endpoint=%s was never confirmed: undone", endpoint.hex())
-                await self._undo(endpoint, record)
+                await self._try_undo(endpoint, record)
 
     # --- rows ------------------------------------------------------------------------------------------------------
 

@@ -88,6 +88,11 @@ class Links:
         return len(self._links)
 
     @property
+    def unsent(self) -> int:
+        """Bytes that wait for links to take them."""
+        return sum(link.pipe.queued for link in self._links.values())
+
+    @property
     def half_open(self) -> int:
         """Accepted connections that have proven nothing yet."""
         return len(self._listener.half_open)

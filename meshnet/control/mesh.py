@@ -6,20 +6,23 @@ awaited by whoever needs its end.
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 
-from gossip.bodies import NetworkBody
 from gossip.events import (
     EndpointGone,
     EndpointSet,
     Event,
+    NetworkGone,
     NetworkSeen,
     PeerLeft,
     PeerSeen,
     Reachable,
     Trouble,
 )
+from meshnet.control.desk import NetworkDesk
 from meshnet.control.links import Links
 from meshnet.control.networks import Networks
+from meshnet.control.pending import Pending
 from meshnet.control.sessions import Sessions
 
 __all__ = ["NOTICES_KEPT", "Mesh"]
@@ -36,8 +39,10 @@ class Mesh:
         self._peer = peer
         self._sessions = sessions
         self._networks = networks
-        self._making: dict[int, asyncio.Task[None]] = {}
+        self._making: dict[asyncio.Task[None], None] = {}
         self.links: Links | None = None
+        self.desk: NetworkDesk | None = None
+        self.pending: Pending | None = None
         self.statics: dict[bytes, bytes] = {}
         """X25519 key → identity of every known peer."""
         self.notices: list[dict[str, object]] = []
@@ -51,6 +56,8 @@ class Mesh:
         """Take one event of the node."""
         if self.links is not None and self.links.tell(event):
             return
+        if self.pending is not None and self.pending.tell(event):
+            return
         match event:
             case PeerSeen(peer, body):
                 self.statics[body.static] = peer
@@ -58,7 +65,11 @@ class Mesh:
             case PeerLeft(peer):
                 self._sessions.forget(peer)
             case NetworkSeen(body):
-                self.serve(body)
+                if self.desk is not None and self.desk.is_wanted(body):
+                    self._soon(f"serve-{body.name}", self.desk.seen(body))
+            case NetworkGone(body):
+                if self.desk is not None:
+                    self._soon(f"end-{body.name}", self.desk.gone(body))
             case EndpointSet(owner, body):
                 self._networks.set_endpoint(body.network, body.mac, owner)
             case EndpointGone(owner, network, mac):
@@ -70,17 +81,22 @@ class Mesh:
             case _:
                 pass
 
-    def serve(self, body: NetworkBody) -> None:
-        """Begin to serve a network here."""
-        if body.number in self._making:
-            return
-        task = asyncio.get_running_loop().create_task(self._serve(body), name=f"serve-{body.name}")
-        self._making[body.number] = task
-
     async def settle(self) -> None:
         """Wait until every network that is being made exists; raises what making one raised."""
-        for task in list(self._making.values()):
+        for task in list(self._making):
             await task
+
+    def _soon(self, name: str, work: Coroutine[object, object, None]) -> None:
+        """Do what takes time beside the events; a failure is a notice, and raised by `settle` while that waits."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._making[task] = None
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._making.pop(task, None)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.notice(f"{task.get_name()} failed", str(error), "see `meshnet network ls` and the daemon's log")
 
     def notice(self, what: str, why: str, fix: str) -> None:
         """Something an operator should read in `status`; the last NOTICES_KEPT stay."""
@@ -89,6 +105,3 @@ class Mesh:
         if entry not in self.notices:
             self.notices.append(entry)
             del self.notices[:-NOTICES_KEPT]
-
-    async def _serve(self, body: NetworkBody) -> None:
-        await self._networks.serve(body)

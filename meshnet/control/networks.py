@@ -6,13 +6,14 @@ are named after the network's number, so a daemon that comes back finds its own.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from hashlib import blake2s
 from typing import Final, Protocol
 
 from gossip.bodies import NetworkBody
 from meshnet.boundary import AddNetwork, DropNetwork, EndpointRow, NetworkRow, SetEndpoints, Verb
+from meshnet.host.errors import HostError
 from meshnet.host.ports import NetlinkPort
 from meshnet.host.tap import Tap, open_tap
 
@@ -125,9 +126,16 @@ class Networks:
             tap = self._open(device)
             descriptor, features = tap.fd, tap.features
             self.notes.update(dict.fromkeys(tap.notes))
-        await self._netlink.configure_tap(
-            device, mtu=body.mtu, mac=device_mac(self._peer, device), bridge=bridge, gso_max_size=GSO_MAX_BYTES
-        )
+        try:
+            await self._netlink.configure_tap(
+                device, mtu=body.mtu, mac=device_mac(self._peer, device), bridge=bridge, gso_max_size=GSO_MAX_BYTES
+            )
+        except HostError:
+            if adopted is not None:
+                self._adopted[body.number] = adopted
+            else:
+                os.close(descriptor)  # and with it the device: the next attempt makes it anew
+            raise
         served = _Served(body, descriptor, features)
         served.claims.update(self._waiting.pop(body.number, {}))
         self._served[body.number] = served
@@ -147,6 +155,33 @@ class Networks:
         self.close()
         for link in await self._netlink.list_links(("mn", "mt")):
             await self._netlink.delete_link(link.name)
+
+    async def unserve(self, number: int) -> None:
+        """Delete one network's devices; its table is kept for when it is served again.  Raises HostError."""
+        served = self._served.pop(number, None)
+        if served is None:
+            return
+        self._waiting[number] = served.claims
+        self._send(DropNetwork(number=number))
+        os.close(served.tap)
+        for name in (tap_name(number), bridge_name(number)):
+            await self._netlink.delete_link(name)
+
+    async def sweep(self, keep: Collection[str] = ()) -> None:
+        """After a start: drop what a forwarder still held of networks that are no longer served here, and bridges
+        that nobody's TAP is on, except those to `keep`.
+        """
+        for number, (descriptor, _) in self._adopted.items():
+            self._send(DropNetwork(number=number))
+            os.close(descriptor)
+            await self._netlink.delete_link(tap_name(number))
+        self._adopted.clear()
+        links = await self._netlink.list_links(("mn", "mt"))
+        alive = {link.master for link in links if link.kind == "tun"} | {bridge_name(number) for number in self._served}
+        for link in links:
+            if link.kind == "bridge" and link.name not in alive and link.name not in keep:
+                log.info("bridge=%s belongs to no network served here: deleted", link.name)
+                await self._netlink.delete_link(link.name)
 
     def is_served(self, number: int) -> bool:
         """Whether this host has devices on the network."""

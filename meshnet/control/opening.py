@@ -25,7 +25,7 @@ from meshnet.control.row import Row
 from meshnet.control.store import Store
 from meshnet.errors import ExitCode, MeshnetError
 
-__all__ = ["Opened", "choose_range", "choose_suite", "make", "resume"]
+__all__ = ["Opened", "choose_range", "choose_suite", "make", "make_directory", "resume", "retire"]
 
 SPACE: Final = "meta"
 OPTIONS_KEY: Final = b"options"
@@ -57,6 +57,28 @@ class Opened:
                 (self.directory / name).unlink(missing_ok=True)
 
 
+def make_directory(path: Path) -> None:
+    """Make the state directory where it is missing; raises MeshnetError when it cannot be one."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise MeshnetError(
+            f"cannot use {path}", error.strerror or str(error), "choose another --state-dir, or make room for this one"
+        ) from error
+
+
+def retire(places: Places, wipe: bool) -> None:
+    """The host left its mesh: delete keys and state, or put them aside as *.left; then another mesh may begin here."""
+    for path in (
+        places.keys,
+        *(places.database.with_name(f"{places.database.name}{end}") for end in ("", "-wal", "-shm")),
+    ):
+        if wipe:
+            path.unlink(missing_ok=True)
+        elif path.exists():
+            path.replace(path.with_name(f"{path.name}.left"))
+
+
 async def resume(places: Places) -> Opened:
     """What `start` goes on with.  Raises MeshnetError when there is no mesh here, or its files do not fit."""
     if not keyfile.exists(places.state_dir):
@@ -76,7 +98,15 @@ async def resume(places: Places) -> Opened:
                 "it was not written to its end",
                 "remove the state directory and join anew",
             )
-        return Opened(membership, store, Options.from_json(json.loads(held)), [], False, places.state_dir)
+        try:
+            options = Options.from_json(json.loads(held))
+        except ValueError:
+            raise MeshnetError(
+                f"the options in {places.database} cannot be read",
+                "they are damaged, or of another release",
+                "run the meshnet release that wrote them, or remove the state directory and join anew",
+            ) from None
+        return Opened(membership, store, options, [], False, places.state_dir)
     except BaseException:
         store.close()
         raise

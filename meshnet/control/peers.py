@@ -1,10 +1,8 @@
 """The UDP handshakes of all peers: who is tried when, who is answered, which sessions the forwarder gets.
 
-Flow: what happened goes in through a method with ``now`` (monotonic seconds), what is to be done comes back as a list
-of outputs, to be applied in order. ``next_timer`` tells when ``handle_timer`` wants to be called.
+Flow: what happened goes in with ``now`` (monotonic seconds), outputs to be applied in order come back; so with timers.
 Rules
-- Each try is a new initiation with a greater stamp, to the next of the peer's addresses: a responder takes no stamp
-  twice. Only the newest may be answered.
+- Each try is a new initiation with a greater stamp, to the peer's next address. Only the newest may be answered.
 - Both begin at once: the initiation of the smaller static key wins. Its sender does not answer the other's for as long
   as both may be in flight; the other answers, abandons its own and tries again only if no record arrives.
 - A peer is tried until a session is known to work: one we initiated, or one under which a record arrived. So a lost
@@ -108,8 +106,7 @@ class Peers:
             return []
         outputs = self.forget(peer_id)
         if static != self._local.static.public and static not in self._by_static:
-            remote = Remote(peer_id, static, tuple(addresses))
-            self._remotes[peer_id] = self._by_static[static] = remote
+            self._remotes[peer_id] = self._by_static[static] = Remote(peer_id, static, tuple(addresses))
         return outputs
 
     def forget(self, peer_id: bytes) -> list[Output]:
@@ -171,11 +168,14 @@ class Peers:
         self._lose(remote, index)
         return self._report(remote)
 
-    def rebooted(self, peer_id: bytes, now: float) -> list[Output]:
-        """The peer's statement says that its forwarder is a new one: a session from before is dead there."""
+    def rebooted(self, peer_id: bytes, boot: bytes, now: float) -> list[Output]:
+        """The peer's statement names a forwarder (8 bytes); a session made with an earlier one is dead there."""
         remote = self._remotes.get(peer_id)
-        is_older = remote and remote.current and now - remote.current.created >= WANTED_IGNORED_S
-        return self._begin(remote, now) if remote and is_older else []
+        if remote is None or remote.boot == boot:
+            return []
+        if remote.attempt is not None:
+            return self._try(remote, remote.attempt, now) + self._report(remote)
+        return self._begin(remote, now) if remote.current else []
 
     def adopted(self, rows: Iterable[SessionRow], now: float) -> list[Output]:
         """A forwarder was found running with these sessions; those of unknown peers end, old ones are made anew."""
@@ -323,7 +323,7 @@ class Peers:
         established = remote.attempt.initiation.finish(datagram)
         choice = established.choice
         record = self._record_size(choice.largest_record)
-        remote.proved = address
+        remote.proved, remote.boot = address, choice.boot
         session = Session(established.local_index, True, now, True)
         self._settle(remote, session)
         self._add(remote, session)
@@ -343,7 +343,7 @@ class Peers:
         if not offer.min_version <= WIRE_VERSION <= offer.max_version:
             raise RemoteError("initiation without a wire version of ours")
         record = self._record_size(offer.largest_record)
-        remote.stamp, remote.proved = offer.stamp, address
+        remote.stamp, remote.proved, remote.boot = offer.stamp, address, offer.boot
         attempt = remote.attempt
         ours_wins = self._local.static.public < remote.static
         if attempt and attempt.initiation and ours_wins and now - attempt.sent_at < RACE_S:

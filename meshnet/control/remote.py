@@ -77,6 +77,8 @@ class Remote:
     addresses: tuple[Address, ...]
     proved: Address | None = None
     """Where the peer's last authenticated datagram came from."""
+    boot: bytes = b""
+    """The forwarder of the peer that took part in the last handshake."""
     stamp: bytes = b""
     """The greatest stamp of an initiation it sent."""
     sessions: dict[int, Session] = field(default_factory=dict)

@@ -95,6 +95,9 @@ class Sessions:
         self._features = features
         self._peers: Peers | None = None
         self._mtus: dict[str, int] = {}
+        """Host of an address → what the route to it was last known to carry."""
+        self._sent_mtus: dict[bytes, int] = {}
+        """Peer → the MTU the forwarder was told."""
         self._paths: dict[bytes, Address] = {}
         self._received: dict[bytes, float] = {}
         self._of_session: dict[int, bytes] = {}
@@ -154,12 +157,13 @@ class Sessions:
         if self._peers is not None:
             self._do(self._peers.know(peer, static, parsed))
             if rebooted:
-                self._do(self._peers.rebooted(peer, self._clock()))
+                self._do(self._peers.rebooted(peer, boot, self._clock()))
 
     def forget(self, peer: bytes) -> None:
         """A peer left."""
         self._known.pop(peer, None)
         self._boots.pop(peer, None)
+        self._sent_mtus.pop(peer, None)
         self._paths.pop(peer, None)
         self._received.pop(peer, None)
         if self._peers is not None:
@@ -183,7 +187,8 @@ class Sessions:
                 for row in rows:
                     peer_of = self._of_session.get(row.index)
                     if peer_of is not None and row.last_received_age_s >= 0:
-                        self._received[peer_of] = now - row.last_received_age_s
+                        at = now - row.last_received_age_s
+                        self._received[peer_of] = max(at, self._received.get(peer_of, at))
                 self._do(handshakes.progressed(rows, now))
             case SessionEnded(index=index, reason=reason):
                 log.info("session=%08x ended: %s", index, reason)
@@ -216,15 +221,16 @@ class Sessions:
         if self._supervisor.link is None:
             return None
         self._requests += 1
+        request = self._requests
         waiting: asyncio.Future[Counters] = asyncio.get_running_loop().create_future()
-        self._asking[self._requests] = waiting
-        self._supervisor.send(ReadCounters(request=self._requests))
+        self._asking[request] = waiting
+        self._supervisor.send(ReadCounters(request=request))
         try:
             return await asyncio.wait_for(waiting, COUNTERS_S)
         except TimeoutError:
             return None
         finally:
-            self._asking.pop(self._requests, None)
+            self._asking.pop(request, None)
 
     def describe(self, peer: bytes) -> SessionFacts:
         """What is known of a peer's session now."""
@@ -255,6 +261,7 @@ class Sessions:
     def _install(self, output: peers.InstallSession) -> None:
         self._of_session[output.local_index] = output.peer_id
         self._paths[output.peer_id] = output.address
+        mtu = self._sent_mtus[output.peer_id] = self._mtu(output.address)
         self._supervisor.send(
             InstallSession(
                 peer=output.peer_id,
@@ -264,7 +271,7 @@ class Sessions:
                 receive_key=output.receive_key,
                 initiator=output.initiator,
                 address=output.address,
-                mtu=self._mtu(output.address),
+                mtu=mtu,
                 features=output.features,
                 largest_record=output.largest_record,
             )
@@ -273,7 +280,8 @@ class Sessions:
 
     def _set_path(self, peer: bytes, address: Address) -> None:
         self._paths[peer] = address
-        self._supervisor.send(SetPath(peer=peer, address=address, mtu=self._mtu(address)))
+        mtu = self._sent_mtus[peer] = self._mtu(address)
+        self._supervisor.send(SetPath(peer=peer, address=address, mtu=mtu))
         self._look_up(peer, address)
 
     def _mtu(self, address: Address) -> int:
@@ -292,12 +300,14 @@ class Sessions:
         except HostError as error:
             log.info("no route to %s: %s", address[0], error.why)
             return
-        if self._mtus.get(address[0]) == mtu or self._paths.get(peer) != address:
+        if self._paths.get(peer) != address:
             return
         if len(self._mtus) >= PATHS_KEPT:
             self._mtus.clear()
         self._mtus[address[0]] = mtu
-        self._supervisor.send(SetPath(peer=peer, address=address, mtu=mtu))
+        if self._sent_mtus.get(peer) != mtu:
+            self._sent_mtus[peer] = mtu
+            self._supervisor.send(SetPath(peer=peer, address=address, mtu=mtu))
 
     async def _watch_routes(self) -> None:
         while True:

@@ -5,14 +5,15 @@ Rule: reading changes nothing and asks the forwarder once; ages are seconds, siz
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Final
 
 from gossip.events import PeerView
 from gossip.node import Node
 from meshnet import __version__
 from meshnet.boundary import Counters, PeerCounters
+from meshnet.control.desk import NetworkDesk
 from meshnet.control.endpoints import Endpoints
+from meshnet.control.expose import Exposures
 from meshnet.control.membership import Membership
 from meshnet.control.networks import Networks
 from meshnet.control.sessions import Sessions
@@ -33,7 +34,9 @@ class Status:
         node: Node,
         sessions: Sessions,
         networks: Networks,
+        desk: NetworkDesk,
         endpoints: Endpoints,
+        exposures: Exposures,
         supervisor: Supervisor,
         addresses: Callable[[], list[str]],
         port: int,
@@ -43,7 +46,9 @@ class Status:
         self._node = node
         self._sessions = sessions
         self._networks = networks
+        self._desk = desk
         self._endpoints = endpoints
+        self._exposures = exposures
         self._supervisor = supervisor
         self._addresses = addresses
         self._port = port
@@ -72,7 +77,7 @@ class Status:
             },
             "forwarder": self._forwarder(),
             "peers": self._peers(counters),
-            "networks": [self._network(number) for number in self._numbers()],
+            "networks": self.networks(),
             "endpoints": self._endpoints.listed(),
             "drops": dict(list((counters.drops if counters else {}).items())[:DROPS_SHOWN]),
             "notices": list(self.notices),
@@ -81,6 +86,13 @@ class Status:
     async def peers(self) -> Answer:
         """meshnet.peers/v1"""
         return {"schema": "meshnet.peers/v1", "peers": self._peers(await self._sessions.counters())}
+
+    def networks(self) -> list[Answer]:
+        """Every network of the mesh, and this host's own address on it."""
+        return [
+            {**self._desk.describe(body), "exposed": self._exposures.address_on(body.number)}
+            for body in self._node.networks()
+        ]
 
     def _forwarder(self) -> Answer:
         link = self._supervisor.link
@@ -124,26 +136,3 @@ class Status:
             "last_receive_s": facts.last_receive_s,
             "reachable": view.reachable,
         }
-
-    def _numbers(self) -> list[int]:
-        return [body.number for body in self._node.networks()]
-
-    def _network(self, number: int) -> Answer:
-        body = next(body for body in self._node.networks() if body.number == number)
-        names = {view.identity: view.body.name for view in self._node.peers()}
-        endpoints = self._node.endpoints(number)
-        own = self._membership.identity.public
-        return {
-            "name": body.name,
-            "number": number,
-            "pools": list(body.pools),
-            "mtu": body.mtu,
-            "served": self._networks.is_served(number),
-            "members": sorted({names.get(owner, owner.hex()[:8]) for owner, _ in endpoints}),
-            "endpoints": len(endpoints),
-            "owned": [_range(r.start, r.end) for r in self._node.ranges(number) if r.owner == own],
-        }
-
-
-def _range(start: int, end: int) -> str:
-    return f"{ip_address(start)}-{ip_address(end - 1)}"

@@ -168,9 +168,13 @@ class Supervisor:
             listener.close()
         try:
             link = await connect(self._path)
-        except (OSError, BoundaryError) as error:
+        except BaseException as error:  # a signal, too, must not leave a forwarder that nobody knows
             self._process.kill()
             self._process.wait()
+            self._process = None
+            self._path.unlink(missing_ok=True)
+            if not isinstance(error, OSError | BoundaryError):
+                raise
             raise MeshnetError(
                 "the forwarder did not start",
                 str(error) or type(error).__name__,

@@ -1,4 +1,4 @@
-"""A host's links in memory, for tests of whatever stands on `NetlinkPort`.
+"""A host's links and packet filter in memory, for tests of whatever stands on `NetlinkPort` and `FirewallPort`.
 
 Purpose: the same verbs, refusals and side effects as the kernel's where control can tell them apart: a veth
 goes with either of its ends, a bridge lets its ports go, a name is taken once, a missing link is ENODEV.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from dataclasses import replace
+from ipaddress import ip_interface
 
 from meshnet.host.errors import HostError, refused
 from meshnet.host.ports import OWN_PREFIXES, Link, is_own_name
@@ -25,6 +26,7 @@ class MemoryNetlink:
         self.links: dict[str, Link] = {}
         self.veth_peers: dict[str, str] = {}
         self.gso_max: dict[str, int] = {}
+        self.link_addresses: dict[str, dict[str, None]] = {}
         self.host_routes: list[tuple[str, str]] = []
         self.own_addresses: list[str] = []
         self.mtus: dict[str, int] = {}
@@ -111,8 +113,20 @@ class MemoryNetlink:
             self.links.pop(gone, None)
             self.veth_peers.pop(gone, None)
             self.gso_max.pop(gone, None)
+            self.link_addresses.pop(gone, None)
         for port in [link for link in self.links.values() if link.master == name]:
             self.links[port.name] = replace(port, master=None)
+
+    async def add_address(self, name: str, address: str) -> None:
+        """Remember the address, and the route to its network that the kernel adds."""
+        self._begin("add_address")
+        self._get(f"cannot add address {address} to {name}", name)
+        self.link_addresses.setdefault(name, {})[address] = None
+
+    async def remove_address(self, name: str, address: str) -> None:
+        """Forget the address."""
+        self._begin("remove_address")
+        self.link_addresses.get(name, {}).pop(address, None)
 
     async def list_links(self, prefixes: Sequence[str] = OWN_PREFIXES) -> list[Link]:
         """Our own links, sorted by name."""
@@ -120,9 +134,10 @@ class MemoryNetlink:
         return [self.links[name] for name in sorted(self.links) if is_own_name(name, prefixes)]
 
     async def routes(self) -> list[tuple[str, str]]:
-        """What the test put into `host_routes`."""
+        """What the test put into `host_routes`, and the networks of our links' addresses."""
         self._begin("routes")
-        return sorted(self.host_routes)
+        own = [(str(ip_interface(text).network), name) for name, held in self.link_addresses.items() for text in held]
+        return sorted([*self.host_routes, *own])
 
     async def addresses(self) -> list[str]:
         """What the test put into `own_addresses`."""
@@ -159,3 +174,42 @@ class MemoryNetlink:
             raise refused(f"cannot make {name}", errno.EEXIST)
         self.links[name] = Link(name, self._next_index, mac, master, kind, up, mtu)
         self._next_index += 1
+
+
+class MemoryFirewall:
+    """A `FirewallPort` without a kernel: `masked` and `passing` say what would be in force.
+
+    A test empties `passing` to stand in for a flush, and sets `error` to be refused.
+    """
+
+    def __init__(self) -> None:
+        self.masked: list[str] = []
+        self.passing: str | None = None
+        self.checks = 0
+        self.error: HostError | None = None
+
+    async def masquerade(self, pools: Sequence[str]) -> None:
+        """Remember the pools."""
+        self._begin()
+        self.masked = sorted(dict.fromkeys(pools))
+
+    async def pass_frames(self, routed: bool) -> bool:
+        """Remember what passes."""
+        self._begin()
+        self.checks += 1
+        wanted = "bridged and routed" if routed else "bridged"
+        missing, self.passing = self.passing != wanted, wanted
+        return missing
+
+    async def remove(self) -> None:
+        """Forget all of it."""
+        self._begin()
+        self.masked, self.passing = [], None
+
+    def notes(self) -> list[str]:
+        """Nothing is lacking in memory."""
+        return []
+
+    def _begin(self) -> None:
+        if self.error is not None:
+            raise self.error

@@ -91,6 +91,14 @@ class Netlink:
         """Delete the link; a missing one is no error."""
         await self._run(lambda rtnl: rtnl.delete_link(name))
 
+    async def add_address(self, name: str, address: str) -> None:
+        """Give the link an address ("a.b.c.d/len"); one it has already is no error."""
+        await self._run(lambda rtnl: rtnl.add_address(name, address))
+
+    async def remove_address(self, name: str, address: str) -> None:
+        """Take an address ("a.b.c.d/len") from the link; a missing one is no error."""
+        await self._run(lambda rtnl: rtnl.remove_address(name, address))
+
     async def list_links(self, prefixes: Sequence[str] = OWN_PREFIXES) -> list[Link]:
         """Our own links, sorted by name."""
         return await self._run(lambda rtnl: rtnl.list_links(prefixes))

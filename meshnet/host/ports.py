@@ -1,6 +1,7 @@
 """What the control side may ask of the host's links, whoever answers: netlink, or its twin in memory.
 
-Purpose: `NetlinkPort` is the whole contract between meshnet.control and the kernel's links.
+Purpose: `NetlinkPort` is the whole contract between meshnet.control and the kernel's links, `FirewallPort` the one
+with its packet filter.
 Rule: sizes in bytes; MACs as 6 bytes; link names as the kernel knows them; every method may raise HostError.
 The names are those of design §8: bridge mn<8 hex> and TAP mt<8 hex> of a network, veth mv<10 hex> of an
 endpoint with the workload's end mp<10 hex>.
@@ -68,6 +69,12 @@ class NetlinkPort(Protocol):
     async def delete_link(self, name: str) -> None:
         """Delete the link; one that does not exist is no error."""
 
+    async def add_address(self, name: str, address: str) -> None:
+        """Give the link "a.b.c.d/len"; one it has already is no error."""
+
+    async def remove_address(self, name: str, address: str) -> None:
+        """Take "a.b.c.d/len" from the link; neither a missing address nor a missing link is an error."""
+
     async def list_links(self, prefixes: Sequence[str] = OWN_PREFIXES) -> list[Link]:
         """Our own links, sorted by name."""
 
@@ -85,3 +92,21 @@ class NetlinkPort(Protocol):
 
     def close(self) -> None:
         """End; later calls raise HostError."""
+
+
+class FirewallPort(Protocol):
+    """The host's packet filter, asked from asyncio."""
+
+    async def masquerade(self, pools: Sequence[str]) -> None:
+        """Hide the addresses of these pools (CIDR) behind the host's own where packets leave the mesh; none: nobody."""
+
+    async def pass_frames(self, routed: bool) -> bool:
+        """Let frames between ports of our bridges pass the FORWARD chain, with `routed` also what leaves and enters
+        them by the host's routing; whether something was missing.
+        """
+
+    async def remove(self) -> None:
+        """Take every rule of ours away."""
+
+    def notes(self) -> list[str]:
+        """What this host lacks, one line each."""

@@ -50,7 +50,11 @@ def _of_route(route: Any) -> list[tuple[str, str]]:
 
 
 def addresses(rtnl: Rtnl) -> list[str]:
-    """Global addresses of links that are not ours: those of a default route's device first, bridges last."""
+    """Global addresses of links that are not ours: those of a default route's device first.
+
+    A bridge without a default route is most often another container network's, with the same address on every host:
+    its addresses count only where there are no others.
+    """
     with doing("cannot read the host's addresses"):
         default = {
             route.get_attr("RTA_OIF")
@@ -70,10 +74,10 @@ def addresses(rtnl: Rtnl) -> list[str]:
         address = ipaddress.ip_address(text)
         if address.is_loopback or address.is_link_local:
             continue
-        # A bridge without a default route is most often some other container network of this host.
         rank = 0 if index in default else 2 if _kind(link) == "bridge" else 1
         ranked.append((rank, address.version, index, str(address)))
-    return list(dict.fromkeys(text for *_, text in sorted(ranked)))
+    best = [entry for entry in ranked if entry[0] < 2] or ranked
+    return list(dict.fromkeys(text for *_, text in sorted(best)))
 
 
 def _is_lasting(entry: Any) -> bool:

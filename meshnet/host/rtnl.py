@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import ipaddress
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -220,6 +221,26 @@ class Rtnl:
             if error.errno != errno.ENODEV:
                 raise
 
+    def add_address(self, name: str, address: str) -> None:
+        """Give the link "a.b.c.d/len"; one it has already is no error."""
+        settings = _address(address)
+        try:
+            with doing(f"cannot add address {address} to {name}"):
+                self.ipr.addr("add", index=index_of(name), **settings)
+        except HostError as error:
+            if error.errno != errno.EEXIST:
+                raise
+
+    def remove_address(self, name: str, address: str) -> None:
+        """Take "a.b.c.d/len" from the link; neither a missing address nor a missing link is an error."""
+        settings = _address(address)
+        try:
+            with doing(f"cannot remove address {address} from {name}"):
+                self.ipr.addr("del", index=index_of(name), **settings)
+        except HostError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                raise
+
     def list_links(self, prefixes: Sequence[str] = OWN_PREFIXES) -> list[Link]:
         """Our own links, sorted by name."""
         with doing("cannot list the host's links"):
@@ -266,6 +287,19 @@ class Rtnl:
         self._gso_ipv4 = link.get_attr("IFLA_GSO_IPV4_MAX_SIZE") == size
         if not self._gso_ipv4:
             self.note(GSO_IPV4_NOTE)
+
+
+def _address(text: str) -> dict[str, Any]:
+    """The settings of an address message for "a.b.c.d/len"; raises HostError."""
+    try:
+        interface = ipaddress.ip_interface(text)
+    except ValueError as error:
+        raise HostError(f"{text!r} is no address", str(error), "report this as a bug") from error
+    return {
+        "address": str(interface.ip),
+        "prefixlen": interface.network.prefixlen,
+        "family": socket.AF_INET6 if interface.version == 6 else socket.AF_INET,
+    }
 
 
 def _read_link(link: Any, names: dict[int, str]) -> Link:

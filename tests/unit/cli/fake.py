@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from meshnet.control.api import ApiServer, EndpointRequest
+from meshnet.control.api import ApiServer
+from meshnet.control.requests import DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest
 from meshnet.errors import ExitCode, MeshnetError
 
 START_S = 10.0
@@ -91,6 +92,61 @@ STATUS: dict[str, Any] = {
     "drops": {"replay": 3, "unknown index": 0, "bad tag": 1},
     "notices": [{"what": "host-c is unreachable", "why": "no answer from 192.0.2.3:6799", "fix": "check UDP 6799"}],
 }
+NETWORK: dict[str, Any] = {
+    "name": "web",
+    "number": 3_735_928_559,
+    "pools": ["10.77.0.0/16"],
+    "mtu": 9000,
+    "served": True,
+    "exposed": "10.77.0.2/16",
+    "members": ["host-a"],
+    "endpoints": 1,
+    "owned": ["10.77.0.0-10.77.255.255"],
+}
+UNSERVED: dict[str, Any] = {
+    **NETWORK,
+    "name": "db",
+    "number": 77,
+    "pools": ["10.78.0.0/24", "10.79.0.0/24"],
+    "mtu": 1500,
+    "served": False,
+    "exposed": None,
+    "members": [],
+    "endpoints": 0,
+    "owned": [],
+}
+NETWORKS: dict[str, Any] = {"schema": "meshnet.networks/v1", "networks": [UNSERVED, NETWORK]}
+DOCKER: dict[str, Any] = {
+    "schema": "meshnet.docker/v1",
+    "enabled": True,
+    "serving": True,
+    "socket": "/run/docker/plugins/meshnet.sock",
+    "problem": None,
+    "spanning": "docker network create -d meshnet --ipam-driver meshnet --ipam-opt meshnet.network=NAME NAME",
+    "networks": [
+        {"id": "6f" * 32, "network": "web", "subnets": ["10.77.0.0/16"], "mtu": 1500, "alone": False},
+        {"id": "7a" * 32, "network": None, "subnets": ["172.18.0.0/16"], "mtu": 1500, "alone": True},
+    ],
+    "endpoints": [
+        {
+            "id": "0b" * 32,
+            "docker_network": "6f" * 32,
+            "mac": "02:00:00:00:00:01",
+            "addresses": ["10.77.0.2/16"],
+            "joined": True,
+            "link": "mv0123456789",
+        }
+    ],
+    "leases": [{"network": "web", "address": "10.77.0.2"}],
+}
+
+EXPOSED: dict[str, Any] = {
+    "schema": "meshnet.exposed/v1",
+    "network": "web",
+    "address": "10.77.0.2/16",
+    "masquerade": False,
+    "device": "mndeadbeef",
+}
 TOKEN: dict[str, Any] = {
     "schema": "meshnet.token/v1",
     "token": "mesh1-abcDEF_123",
@@ -144,6 +200,32 @@ class FakeBackend:
         return await self._answer(
             "list_endpoints", netns, {"schema": "meshnet.endpoints/v1", "endpoints": STATUS["endpoints"]}
         )
+
+    async def create_network(self, request: NetworkRequest) -> Mapping[str, object]:
+        return await self._answer("create_network", request, {"schema": "meshnet.network/v1", **NETWORK})
+
+    async def list_networks(self) -> Mapping[str, object]:
+        return await self._answer("list_networks", None, NETWORKS)
+
+    async def remove_network(self, name: str, everywhere: bool) -> Mapping[str, object]:
+        answer = {"schema": "meshnet.removed/v1", "name": name, "number": 77, "everywhere": everywhere}
+        return await self._answer("remove_network", (name, everywhere), answer)
+
+    async def expose(self, request: ExposeRequest) -> Mapping[str, object]:
+        return await self._answer("expose", request, {**EXPOSED, "masquerade": request.masquerade})
+
+    async def hide(self, network: str) -> Mapping[str, object]:
+        return await self._answer("hide", network, {**EXPOSED, "schema": "meshnet.hidden/v1"})
+
+    async def docker(self, request: DockerRequest) -> Mapping[str, object]:
+        return await self._answer("docker", request, {**DOCKER, "enabled": request.enabled})
+
+    async def docker_status(self) -> Mapping[str, object]:
+        return await self._answer("docker_status", None, DOCKER)
+
+    async def leave(self, wipe: bool) -> Mapping[str, object]:
+        answer = {"schema": "meshnet.left/v1", "left": True, "detached": 2, "told": ["host-b"], "wiped": wipe}
+        return await self._answer("leave", wipe, answer)
 
 
 class FakeDaemon:

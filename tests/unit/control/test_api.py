@@ -15,9 +15,10 @@ from aiohttp import web
 
 from meshnet.cli.client import Client
 from meshnet.control import api
-from meshnet.control.api import ApiServer, EndpointRequest
+from meshnet.control.api import ApiServer
+from meshnet.control.requests import DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest
 from meshnet.errors import ExitCode, MeshnetError
-from tests.unit.cli.fake import ENDPOINT, STATUS, TOKEN, FakeBackend, FakeDaemon
+from tests.unit.cli.fake import DOCKER, ENDPOINT, EXPOSED, NETWORKS, STATUS, TOKEN, FakeBackend, FakeDaemon
 
 NETNS = "4:4026531840"
 REQUEST = {"target": "web", "netns": NETNS}
@@ -64,6 +65,16 @@ def test_every_route_answers_what_the_backend_says(daemon: FakeDaemon, client: C
     assert client.request("POST", "/v1/endpoints/0a1b2c3d4e/confirm") == ENDPOINT
     assert client.request("GET", f"/v1/endpoints?netns={NETNS}")["endpoints"] == STATUS["endpoints"]
     assert client.request("DELETE", "/v1/endpoints/0a1b2c3d4e")["schema"] == "meshnet.detached/v1"
+    wanted = {"name": "web", "subnets": ["10.77.0.0/16"], "mtu": 9000}
+    assert client.request("POST", "/v1/networks", wanted)["schema"] == "meshnet.network/v1"
+    assert client.request("GET", "/v1/networks") == NETWORKS
+    assert client.request("DELETE", "/v1/networks/web")["everywhere"] is False
+    assert client.request("DELETE", "/v1/networks/web?everywhere=1")["everywhere"] is True
+    assert client.request("POST", "/v1/expose", {"network": "web"}) == EXPOSED
+    assert client.request("DELETE", "/v1/expose/web")["schema"] == "meshnet.hidden/v1"
+    assert client.request("POST", "/v1/leave", {"wipe": True})["wiped"] is True
+    assert client.request("POST", "/v1/docker", {"enabled": True})["enabled"] is True
+    assert client.request("GET", "/v1/docker") == DOCKER
     assert client.request("POST", "/v1/stop") == {"schema": "meshnet.stopped/v1", "stopping": True}
     assert daemon.backend.calls == [
         ("status", None),
@@ -73,6 +84,15 @@ def test_every_route_answers_what_the_backend_says(daemon: FakeDaemon, client: C
         ("confirm_endpoint", "0a1b2c3d4e"),
         ("list_endpoints", NETNS),
         ("delete_endpoint", "0a1b2c3d4e"),
+        ("create_network", NetworkRequest("web", ["10.77.0.0/16"], 9000)),
+        ("list_networks", None),
+        ("remove_network", ("web", False)),
+        ("remove_network", ("web", True)),
+        ("expose", ExposeRequest("web", False, None)),
+        ("hide", "web"),
+        ("leave", True),
+        ("docker", DockerRequest(True)),
+        ("docker_status", None),
         ("stop", None),
     ]
 
@@ -109,6 +129,16 @@ def test_creating_answers_201(daemon: FakeDaemon) -> None:
         ("/v1/endpoints", b'{"target": "a", "netns": "1:2", "ifname": ".."}'),
         ("/v1/endpoints", b'{"target": "a", "netns": "1:2", "ifname": "sixteen-letters-"}'),
         ("/v1/endpoints", b'{"target": "a", "netns": "1:2", "ifname": "mesh0\\n"}'),
+        ("/v1/networks", b"{}"),
+        ("/v1/networks", b'{"name": "Web"}'),
+        ("/v1/networks", b'{"name": "-web"}'),
+        ("/v1/networks", b'{"name": "web\\n"}'),
+        ("/v1/networks", b'{"name": "web", "mtu": 100}'),
+        ("/v1/networks", b'{"name": "web", "mtu": 60001}'),
+        ("/v1/networks", b'{"name": "web", "subnets": ["1", "2", "3", "4", "5", "6", "7", "8", "9"]}'),
+        ("/v1/expose", b'{"ip": "10.0.0.300"}'),
+        ("/v1/expose", b'{"masquerade": "yes"}'),
+        ("/v1/leave", b'{"wipe": 1}'),
     ],
 )
 def test_bad_bodies_are_400(daemon: FakeDaemon, path: str, body: bytes) -> None:
@@ -129,6 +159,11 @@ def test_bad_bodies_are_400(daemon: FakeDaemon, path: str, body: bytes) -> None:
         ("DELETE", "/v1/endpoints/ff", 404, 5),
         ("PUT", "/v1/status", 405, 2),
         ("GET", "/v1/stop", 405, 2),
+        ("DELETE", "/v1/networks/web?everywhere=yes", 400, 2),
+        ("DELETE", "/v1/networks/Web", 404, 5),
+        ("DELETE", "/v1/networks/" + "a" * 64, 404, 5),
+        ("DELETE", "/v1/expose/a/b", 404, 5),
+        ("GET", "/v1/leave", 405, 2),
         ("GET", "/v1/endpoints", 400, 2),
         ("GET", "/v1/endpoints?netns=1:x", 400, 2),
         ("GET", "/v1/endpoints?netns=" + "1" * 30 + ":" + "1" * 30, 400, 2),

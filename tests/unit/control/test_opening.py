@@ -237,3 +237,15 @@ def test_the_examples_of_tokens_above_are_none() -> None:
     with pytest.raises(LocalError):
         Token.decode("mesh1-" + "A" * 100)
     assert json.loads(json.dumps(OPTIONS.to_json())) == OPTIONS.to_json()
+
+
+@pytest.mark.parametrize("wipe", [False, True])
+def test_after_leaving_the_state_is_aside_or_gone_and_another_mesh_may_begin(tmp_path: Path, wipe: bool) -> None:
+    places = Places(tmp_path / "run", tmp_path)
+    files = [places.keys, places.database, places.database.with_name(f"{places.database.name}-wal")]
+    for file in files:
+        file.write_bytes(b"secret")
+    module.retire(places, wipe)
+    module.retire(places, wipe)
+    assert not any(file.exists() for file in files)
+    assert sorted(tmp_path.iterdir()) == ([] if wipe else sorted(file.with_name(f"{file.name}.left") for file in files))

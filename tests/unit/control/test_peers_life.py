@@ -136,12 +136,17 @@ def test_a_moved_peer_is_tried_at_its_new_address(small: Peers, large: Peers) ->
 # --- peers and forwarders that come and go
 
 
-def test_a_peer_with_a_new_forwarder_is_tried_at_once_unless_the_session_is_newer(small: Peers, large: Peers) -> None:
+def test_a_peer_with_a_new_forwarder_is_tried_at_once_unless_the_session_is_with_that_one(
+    small: Peers, large: Peers
+) -> None:
     shake(small, large, LARGE_ID, 0.0)
-    assert small.rebooted(LARGE_ID, 1.0) == []
-    (sent,) = (output for output in small.rebooted(LARGE_ID, 60.0) if isinstance(output, SendDatagram))
+    assert small.rebooted(LARGE_ID, bytes(8), 1.0) == []
+    (sent,) = (output for output in small.rebooted(LARGE_ID, b"new boot", 1.0) if isinstance(output, SendDatagram))
     assert sent.address == AT_LARGE
-    assert small.rebooted(b"nobody" * 6, 60.0) == []
+    assert small.rebooted(b"nobody" * 6, b"new boot", 1.0) == []
+    # While it is being tried, the news is worth a try at once instead of after the retry's delay.
+    (again,) = (output for output in small.rebooted(LARGE_ID, b"new boot", 1.5) if isinstance(output, SendDatagram))
+    assert again.data != sent.data
 
 
 def test_forgetting_ends_everything(small: Peers, large: Peers) -> None:

@@ -51,6 +51,7 @@ async def walk(port: NetlinkPort, open_tap: Callable[[str], None]) -> None:
     assert [link.name for link in await port.list_links(("mv",))] == [VETH]
 
     await port.set_gso_max(VETH, GSO // 2)
+    await address(port)
     await refuse(port)
     await port.set_up(PEER)
     await port.delete_link(VETH)
@@ -62,6 +63,19 @@ async def walk(port: NetlinkPort, open_tap: Callable[[str], None]) -> None:
     await port.ensure_bridge(BRIDGE, MTU, BRIDGE_MAC)
     await port.attach_to_bridge(TAP, BRIDGE)
     assert [link.master for link in await port.list_links(("mt",))] == [BRIDGE]
+
+
+async def address(port: NetlinkPort) -> None:
+    """The host's own address on a bridge brings its route, and goes with it; both verbs may come twice."""
+    route = ("10.77.0.0/16", BRIDGE)
+    for _ in range(2):
+        await port.add_address(BRIDGE, "10.77.0.2/16")
+        assert route in await port.routes()
+    for _ in range(2):
+        await port.remove_address(BRIDGE, "10.77.0.2/16")
+        assert route not in await port.routes()
+    await port.remove_address("mn0000dead", "10.77.0.2/16")
+    assert await refusal(port.add_address("mn0000dead", "10.77.0.2/16")) == errno.ENODEV
 
 
 async def refuse(port: NetlinkPort) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from meshnet.host.errors import HostError
-from meshnet.host.memory import MemoryNetlink
-from meshnet.host.ports import NetlinkPort
+from meshnet.host.memory import MemoryFirewall, MemoryNetlink
+from meshnet.host.ports import FirewallPort, NetlinkPort
 
 from .netlink_scenario import BRIDGE, BRIDGE_MAC, GSO, MTU, PEER, PEER_MAC, VETH, walk
 
@@ -51,3 +51,17 @@ async def test_memory_answers_what_the_test_put_in_and_nothing_once_closed() -> 
     memory.close()
     with pytest.raises(HostError, match="closed"):
         await memory.routes()
+
+
+async def test_the_firewall_in_memory_says_what_was_missing_and_what_is_in_force() -> None:
+    memory = MemoryFirewall()
+    firewall: FirewallPort = memory
+    assert await firewall.pass_frames(False) and not await firewall.pass_frames(False)
+    assert await firewall.pass_frames(True)
+    await firewall.masquerade(["10.78.0.0/16", "10.77.0.0/16", "10.77.0.0/16"])
+    assert (memory.passing, memory.masked) == ("bridged and routed", ["10.77.0.0/16", "10.78.0.0/16"])
+    await firewall.remove()
+    assert (memory.passing, memory.masked, firewall.notes()) == (None, [], [])
+    memory.error = HostError("no", "told so", "wait")
+    with pytest.raises(HostError, match="told so"):
+        await firewall.masquerade([])

@@ -90,14 +90,19 @@ def test_a_route_over_two_devices_names_both(dumps: Dumps) -> None:
     assert routing.routes(dumps.rtnl()) == [("10.1.0.0/16", "eth0"), ("10.1.0.0/16", "eth1"), ("10.2.0.0/16", "")]
 
 
-def test_addresses_of_the_default_routes_device_come_first_and_bridges_last(dumps: Dumps) -> None:
+def test_addresses_of_the_default_routes_device_come_first_and_bridges_count_only_alone(dumps: Dumps) -> None:
     dumps.route(None, 5)
     dumps.address("172.17.0.1", 3)
     dumps.address("192.0.2.1", 2)
     dumps.address("2001:db8::5", 5)
     dumps.address("198.51.100.5", 5)
     dumps.address("10.32.0.1", 4)
-    assert routing.addresses(dumps.rtnl()) == ["198.51.100.5", "2001:db8::5", "192.0.2.1", "172.17.0.1"]
+    assert routing.addresses(dumps.rtnl()) == ["198.51.100.5", "2001:db8::5", "192.0.2.1"]
+
+
+def test_a_host_whose_uplink_is_a_bridge_has_its_address(dumps: Dumps) -> None:
+    dumps.address("172.17.0.1", 3)
+    assert routing.addresses(dumps.rtnl()) == ["172.17.0.1"]
 
 
 def test_passing_and_local_addresses_are_left_out(dumps: Dumps) -> None:

@@ -1,0 +1,193 @@
+"""Where gossip's events go: sessions, networks, links, whoever waits; what an operator should read is a notice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from gossip.bodies import EndpointBody, NetworkBody, PeerBody
+from gossip.events import (
+    CloseLink,
+    Dial,
+    EndpointGone,
+    EndpointSet,
+    Event,
+    Lease,
+    LeaseSettled,
+    NetworkGone,
+    NetworkSeen,
+    PeerLeft,
+    PeerSeen,
+    Reachable,
+    Trouble,
+)
+from meshnet.control.desk import NetworkDesk
+from meshnet.control.links import Links
+from meshnet.control.mesh import NOTICES_KEPT, Mesh
+from meshnet.control.networks import Networks
+from meshnet.control.pending import Pending
+from meshnet.control.sessions import Sessions
+from meshnet.host.errors import HostError
+from tests.unit.control.fake_core import DEFAULT, OTHER, OWN, WEB
+
+BODY = PeerBody("host-b", ["192.0.2.2:6799"], b"x" * 32, [b"c"], b"boot-id!", "1")
+MAC = b"\2\0\0\0\0\1"
+ENDPOINT = EndpointBody(WEB.number, MAC, [("10.77.0.2/16", 5)], "web")
+
+
+class Parts:
+    """Every part the mesh knows, writing down what it is told; making a network waits for `may_make`."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+        self.wanted = [DEFAULT.number]
+        self.may_make = asyncio.Event()
+        self.may_make.set()
+        self.error: HostError | None = None
+        parts = self
+
+        class Knows:
+            def know(self, peer: bytes, static: bytes, addresses: list[str], boot: bytes) -> None:
+                parts.told.append(("know", peer, static, tuple(addresses), boot))
+
+            def forget(self, peer: bytes) -> None:
+                parts.told.append(("forget", peer))
+
+        class Serves:
+            def set_endpoint(self, network: int, mac: bytes, owner: bytes) -> None:
+                parts.told.append(("set", network, mac, owner))
+
+            def drop_endpoint(self, network: int, mac: bytes, owner: bytes) -> None:
+                parts.told.append(("drop", network, mac, owner))
+
+        class Desk:
+            def is_wanted(self, body: NetworkBody) -> bool:
+                return body.number in parts.wanted
+
+            async def seen(self, body: NetworkBody) -> None:
+                await parts.may_make.wait()
+                if parts.error is not None:
+                    raise parts.error
+                parts.told.append(("seen", body.name))
+
+            async def gone(self, body: NetworkBody) -> None:
+                parts.told.append(("gone", body.name))
+
+        class Dials:
+            def send(self, link: int, message: bytes) -> None:
+                parts.told.append(("send", link, message))
+
+            def tell(self, event: Event) -> bool:
+                is_mine = isinstance(event, Dial | CloseLink)
+                if is_mine:
+                    parts.told.append(("link", event))
+                return is_mine
+
+        class Waits:
+            def tell(self, event: Event) -> bool:
+                is_mine = isinstance(event, LeaseSettled)
+                if is_mine:
+                    parts.told.append(("settled", event))
+                return is_mine
+
+        self.mesh = Mesh(OWN, cast("Sessions", Knows()), cast("Networks", Serves()))
+        self.desk, self.links, self.pending = cast("NetworkDesk", Desk()), cast("Links", Dials()), Waits()
+
+    def wired(self) -> Mesh:
+        self.mesh.desk, self.mesh.links, self.mesh.pending = self.desk, self.links, cast("Pending", self.pending)
+        return self.mesh
+
+
+@pytest.fixture
+async def parts() -> Parts:
+    return Parts()
+
+
+def test_a_peer_is_known_to_the_sessions_and_by_its_static_key(parts: Parts) -> None:
+    mesh = parts.wired()
+    mesh.tell(PeerSeen(OTHER, BODY))
+    mesh.tell(PeerLeft(OTHER))
+    assert mesh.statics == {b"x" * 32: OTHER}
+    assert parts.told == [("know", OTHER, b"x" * 32, ("192.0.2.2:6799",), b"boot-id!"), ("forget", OTHER)]
+
+
+def test_endpoints_go_to_the_networks_and_an_own_one_that_ended_has_no_owner(parts: Parts) -> None:
+    mesh = parts.wired()
+    mesh.tell(EndpointSet(OTHER, ENDPOINT))
+    mesh.tell(EndpointGone(OTHER, WEB.number, MAC))
+    mesh.tell(EndpointGone(OWN, WEB.number, MAC))
+    assert parts.told == [
+        ("set", WEB.number, MAC, OTHER),
+        ("drop", WEB.number, MAC, OTHER),
+        ("drop", WEB.number, MAC, b""),
+    ]
+
+
+@pytest.mark.parametrize("event", [Dial(OTHER, bytes(32), []), CloseLink(1, "full")])
+def test_what_the_links_take_goes_nowhere_else(parts: Parts, event: Event) -> None:
+    parts.wired().tell(event)
+    assert parts.told == [("link", event)]
+
+
+def test_an_answer_goes_to_whoever_waits(parts: Parts) -> None:
+    event = LeaseSettled(WEB.number, b"e", Lease(WEB.number, "10.77.0.2/16", 5))
+    parts.wired().tell(event)
+    assert parts.told == [("settled", event)]
+
+
+def test_messages_go_to_the_links_once_there_are_any(parts: Parts) -> None:
+    parts.mesh.send(1, b"early")
+    parts.wired().send(2, b"late")
+    assert parts.told == [("send", 2, b"late")]
+
+
+def test_before_the_other_parts_exist_their_events_are_passed_over(parts: Parts) -> None:
+    for event in (Dial(OTHER, bytes(32), []), NetworkSeen(DEFAULT), NetworkGone(DEFAULT), Reachable(OTHER, True)):
+        parts.mesh.tell(event)
+    assert not parts.told
+    assert not parts.mesh.notices
+
+
+async def test_a_network_is_made_where_it_is_wanted_and_settle_waits_for_it(parts: Parts) -> None:
+    mesh = parts.wired()
+    parts.may_make.clear()
+    mesh.tell(NetworkSeen(DEFAULT))
+    mesh.tell(NetworkSeen(WEB))
+    assert not parts.told, "telling never waits"
+    parts.may_make.set()
+    await mesh.settle()
+    assert parts.told == [("seen", "default")]
+    mesh.tell(NetworkGone(WEB))
+    await mesh.settle()
+    assert parts.told[1:] == [("gone", "web")]
+
+
+async def test_a_network_that_cannot_be_made_is_raised_while_settling_and_a_notice(parts: Parts) -> None:
+    mesh = parts.wired()
+    parts.error = HostError("cannot make bridge", "EPERM", "run as root")
+    mesh.tell(NetworkSeen(DEFAULT))
+    with pytest.raises(HostError):
+        await mesh.settle()
+    await mesh.settle()
+    (notice,) = mesh.notices
+    assert notice["what"] == "serve-default failed"
+    assert "EPERM" in str(notice["why"])
+
+
+def test_trouble_is_a_notice(parts: Parts) -> None:
+    parts.wired().tell(Trouble("two grants for one range"))
+    assert [notice["why"] for notice in parts.mesh.notices] == ["two grants for one range"]
+    assert all(notice["what"] and notice["fix"] for notice in parts.mesh.notices)
+
+
+def test_a_notice_is_not_repeated_and_the_newest_stay(parts: Parts) -> None:
+    mesh, shared = parts.mesh, parts.mesh.notices
+    for _ in range(3):
+        mesh.notice("what", "why", "fix")
+    assert mesh.notices == [{"what": "what", "why": "why", "fix": "fix"}]
+    for number in range(NOTICES_KEPT + 5):
+        mesh.notice("what", str(number), "fix")
+    assert [notice["why"] for notice in mesh.notices] == [str(n) for n in range(5, NOTICES_KEPT + 5)]
+    assert mesh.notices is shared, "status reads this very list"
