@@ -41,6 +41,17 @@ IMPORTS: dict[str, tuple[str, ...]] = {
         "meshnet.config",
         "meshnet.errors",
     ),
+    "meshnet.control.docker": (
+        "docker_plugin",
+        "crypto",
+        "gossip",
+        "meshnet.boundary",
+        "meshnet.host",
+        "meshnet.errors",
+        "meshnet.control",
+    ),
+    "meshnet.control.docker_pools": ("docker_plugin", "gossip", "meshnet.host", "meshnet.errors", "meshnet.control"),
+    "meshnet.control.docker_service": ("docker_plugin", "meshnet.errors", "meshnet.control"),
     "meshnet.cli": ("meshnet.__init__", "meshnet.__version__", "meshnet.config", "meshnet.errors"),
     "meshnet.cli.attach": ("meshnet.config", "meshnet.errors", "meshnet.host.netlink", "meshnet.cli"),
     "meshnet.daemon": ("meshnet", "crypto", "gossip"),
@@ -65,10 +76,13 @@ HEAVY = ("asyncio", "aiohttp", "cryptography", "pyroute2", "rich")
 
 # Who may start a task: each of these keeps what it starts and lets no failure vanish.
 TASK_STARTERS: dict[str, str] = {
+    "docker_plugin/server.py": "one task per call of Docker, kept to its end, so that no deadline cuts a change in two",
+    "meshnet/control/docker_service.py": "one sweep of what Docker forgot",
     "meshnet/control/endpoints.py": "one expiry per endpoint that waits for its confirmation",
     "meshnet/control/links.py": "one dial per peer, bounded, kept until done",
     "meshnet/control/listener.py": "one handshake per accepted connection, with a deadline",
     "meshnet/control/mesh.py": "one making of a network's devices, awaited by whoever needs it",
+    "meshnet/control/passage.py": "one watch of the packet filter's rules",
     "meshnet/control/runner.py": "one drainer of the queue of steps",
     "meshnet/control/sessions.py": "one watch of the routes, and look-ups of an MTU that are kept until done",
     "meshnet/control/supervise.py": "one restart of the forwarder at a time",

@@ -167,8 +167,6 @@ def test_an_address_may_be_chosen_and_comes_back_when_detached(mesh: Mesh) -> No
         host.daemon.detach(guest)
         assert "mesh0" not in guest.run(["ip", "-o", "link"]).stdout
         assert not one.answers(chosen)
-        # The next endpoint with this address has another MAC; a kernel keeps what it learnt for up to 45 s.
-        one.ip("neighbour flush dev mesh0")
 
 
 def test_an_interface_name_may_be_chosen(mesh: Mesh) -> None:

@@ -25,7 +25,7 @@ PORT = 6799
 PINGS, INTERVAL_S = 60, 0.05
 HOST_UNREACHABLE, PORT_UNREACHABLE = 1, 3
 BACK_S = 2.0  # a forwarder's death may cost so much (design §2) …
-RESUMED_S = 20.0  # a peer that lost its sessions is noticed after 15 s without an answer (crypto/lifetime.py)
+RESUMED_S = 3 * 2.0  # gossip tells of the new forwarder, and the others make their sessions anew at once
 ONE_PING_S = 1.0  # … and seeing the answer up to one ping's patience more
 
 
