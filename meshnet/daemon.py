@@ -121,7 +121,7 @@ class Daemon:
             self._build(opened, found)
             await self._start(opened, found)
         except BaseException:
-            await self._abandon(opened)
+            await self._abandon(opened, found)
             raise
         self._main = None
         await self._tell_ready(opened)
@@ -280,16 +280,19 @@ class Daemon:
             await self.segments.end(stop=False)
         self.sockets.close()
 
-    async def _abandon(self, opened: Opened) -> None:
-        """Becoming ready failed: take back what was begun."""
+    async def _abandon(self, opened: Opened, found: Found) -> None:
+        """Becoming ready failed: take back what was begun; a forwarder that was running before goes on."""
         for part in ("api", "docker", "links", "runner"):
             if hasattr(self, part):
                 await getattr(self, part).close()
-        if hasattr(self, "segments"):
+        if hasattr(self, "segments") and not found.adopted:
             await self.segments.passage.remove()
         if opened.fresh and hasattr(self, "networks"):
             await self.networks.remove_all()
-        await self.supervisor.stop()
+        if found.adopted:
+            self.supervisor.leave()
+        else:
+            await self.supervisor.stop()
 
     # --- what parts ask for ----------------------------------------------------------------------------------------
 

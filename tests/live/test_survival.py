@@ -16,7 +16,7 @@ from tests.lab.lab import Lab
 from tests.lab.mesh import all_answer, found
 from tests.lab.poll import poll
 from tests.lab.processes import alive
-from tests.lab.traffic import TALK, ping_count
+from tests.lab.traffic import TALK, listening, ping_count
 from tests.lab.wire import Wire
 
 pytestmark = pytest.mark.root
@@ -89,6 +89,24 @@ def test_traffic_flows_while_meshnetd_dies_and_returns(mesh: Mesh, sign: signal.
     assert host.daemon.status()["forwarder"]["boot"] == boot
     assert sorted(peer["name"] for peer in host.daemon.status()["peers"]) == mesh.names[1:]
     poll(lambda: host.daemon.peers_up() == mesh.names[1:], 15, "all peers reachable again")
+
+
+def test_a_start_that_fails_leaves_the_traffic_as_it_is(mesh: Mesh) -> None:
+    host, (one, two, _) = mesh.hosts[0], mesh.workloads
+    forwarder = host.daemon.forwarder().pid
+    host.daemon.kill("meshnetd")
+    taken = host.spawn([*TALK, "listen", "tcp", host.address, str(PORT), "--count", "99"], name="squatter")
+    try:
+        poll(lambda: listening(taken.pid, PORT), 10, "the squatter's listener")
+        refused = host.daemon.cli("start", "--state-dir", str(host.daemon.state_dir), check=False)
+        assert refused.returncode != 0 and str(PORT) in refused.stderr
+        assert host.daemon.forwarder().pid == forwarder
+        assert two.answers(one.address)
+    finally:
+        taken.stop()
+    host.daemon.start()
+    assert host.daemon.forwarder().pid == forwarder
+    assert two.answers(one.address)
 
 
 def test_a_restarted_meshnetd_knows_its_endpoints(mesh: Mesh) -> None:
