@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -56,6 +57,10 @@ def why_no_docker_tests() -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts what it puts into the background with SIGINT ignored, and children inherit that; what Ctrl-C does
+    # must not depend on how the tests were started.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[durations_key] = {}
     config.stash[flaky_key] = {}
     config.stash[skipped_key] = {}
