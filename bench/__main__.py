@@ -87,7 +87,7 @@ def compare(chosen: argparse.Namespace) -> None:
         for wire in chosen.wire:
             peers = [peer(name, chosen.prototype) for name in names]
             tables.append(measure(Wire(wire), peers, probe, warm, chosen.repeat, loss=chosen.loss / 100))
-    arguments = {key: str(value) if isinstance(value, Path) else value for key, value in vars(chosen).items()}
+    arguments = {key: value.name if isinstance(value, Path) else value for key, value in vars(chosen).items()}
     found = report.document(chosen.case, tables, machine, arguments)
     print(report.text(tables, units, BASES))
     print(f"kernel {machine['kernel']}, {machine['cpus']} × {machine['cpu']}, python {machine['python']}")
