@@ -153,7 +153,7 @@ class InstallSession(_Message, frozen=True):
     """Path MTU towards the address in bytes, IP header included."""
     features: U32
     """What the peer's TAP takes (TSO4=1, TSO6=2, ECN=4, USO4=8, USO6=16)."""
-    largest_record: U32
+    largest_record: Annotated[int, Meta(ge=1280, le=0xFFFFFFFF)]
 
 
 class SetPath(_Message, frozen=True):

@@ -68,7 +68,6 @@ class Endpoints:
 
     def __init__(
         self,
-        peer: bytes,
         node: Node,
         runner: NodeRunner[Node],
         store: Store,
@@ -78,7 +77,6 @@ class Endpoints:
         pending: Pending,
         entropy: Callable[[int], bytes],
     ) -> None:
-        self._peer = peer
         self._node = node
         self._runner = runner
         self._store = store

@@ -47,9 +47,7 @@ class Segments:
         self.passage = Passage(firewall)
         self.pending = Pending(runner)
         self.desk = NetworkDesk(node, runner, self.pending, store, netlink, networks)
-        self.endpoints = Endpoints(
-            node.identity, node, runner, store, netlink, networks, self.desk, self.pending, entropy
-        )
+        self.endpoints = Endpoints(node, runner, store, netlink, networks, self.desk, self.pending, entropy)
         parts = Parts(node, runner, self.pending, store, netlink, networks, self.desk, self.passage)
         self.exposures = Exposures(name, parts)
 

@@ -78,7 +78,7 @@ class Outbound:
             port = port_of(_read_destination(buffer, entry + 18)[0])
             at = entry + FRAME_PREFIX + size
             if type(port) is not Peer or (
-                (buffer[entry + 9] or size > PLAINTEXT_BYTES - FRAME_PREFIX) and not self._fits(port, entry, at)
+                (buffer[entry + 9] or at - entry > port.largest) and not self._fits(port, entry, at)
             ):
                 if target is not None:
                     self._transmit(target, start, entry)
@@ -87,7 +87,7 @@ class Outbound:
                 at = start = frames = 0
                 continue
             write_prefix(buffer, entry, size, number)
-            if port is not target or at - start > PLAINTEXT_BYTES:
+            if port is not target or at - start > port.largest:
                 if target is not None:
                     self._transmit(target, start, entry)
                 start, target, frames = entry, port, 0
@@ -140,7 +140,7 @@ class Outbound:
 
     def _fits(self, peer: Peer, entry: int, end: int) -> bool:
         """Tell whether a super-frame may go as it is: small enough, and of a kind the peer's TAP takes."""
-        if end - entry > PLAINTEXT_BYTES:
+        if end - entry > peer.largest:
             return False
         gso_type = self._buffer[entry + 9]
         frame = entry + FRAME_PREFIX + VNET_BYTES
@@ -167,7 +167,7 @@ class Outbound:
     def send_frame(self, peer: Peer, number: int, body: bytes) -> None:
         """Send one frame (virtio header and all) to a peer, cut if it must be."""
         gso_type = VNET.unpack_from(body)[1]
-        too_big = len(body) + FRAME_PREFIX > PLAINTEXT_BYTES
+        too_big = len(body) + FRAME_PREFIX > peer.largest
         if too_big or (gso_type and feature_of(gso_type, body, VNET_BYTES, len(body)) & ~peer.features):
             try:
                 pieces = list(segments(body))
@@ -177,7 +177,7 @@ class Outbound:
         else:
             pieces = [body]
         for piece in pieces:
-            if len(piece) + FRAME_PREFIX > PLAINTEXT_BYTES:
+            if len(piece) + FRAME_PREFIX > peer.largest:
                 self._state.drops[Drop.TOO_BIG] += 1
                 continue
             buffer = self._buffer

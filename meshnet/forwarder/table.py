@@ -12,6 +12,7 @@ from typing import Final
 from crypto.session import Opener, Sealer
 from meshnet.boundary import Address
 from meshnet.forwarder.datagram import Train
+from meshnet.forwarder.record import PLAINTEXT_BYTES
 
 __all__ = [
     "ALL_FEATURES",
@@ -99,6 +100,7 @@ class Peer:
         "gso_off_until",
         "identity",
         "keepalive_due",
+        "largest",
         "mtu",
         "next",
         "previous",
@@ -129,6 +131,8 @@ class Peer:
         self.mtu = 0
         self.train: Train | None = None
         self.features = ALL_FEATURES
+        self.largest = PLAINTEXT_BYTES
+        """Most plaintext bytes in a record, as both ends agreed in the handshake."""
         self.gso_off_until = -1.0
         self.staged: deque[bytes] = deque()
         """Frame entries that wait for a session."""

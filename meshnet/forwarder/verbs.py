@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from crypto.session import Opener, Sealer, Suite
+from crypto.session import TAG_BYTES, Opener, Sealer, Suite
 from meshnet.boundary import (
     FDS_PER_MESSAGE,
     MESSAGE_BYTES,
@@ -42,6 +42,7 @@ from meshnet.boundary import (
 )
 from meshnet.forwarder.counters import Drop
 from meshnet.forwarder.loop import Loop
+from meshnet.forwarder.record import PLAINTEXT_BYTES
 from meshnet.forwarder.state import DataSocket, socket_address
 from meshnet.forwarder.switch import LOCAL, Network
 from meshnet.forwarder.table import Session
@@ -273,6 +274,7 @@ class Verbs:
         peer = state.peer(verb.peer)
         state.set_path(peer, verb.address, verb.mtu)
         peer.features = verb.features
+        peer.largest = min(verb.largest_record - TAG_BYTES, PLAINTEXT_BYTES)
         session = Session(peer, verb.index, verb.remote_index, sealer, opener, initiator=verb.initiator, now=state.now)
         state.sessions[verb.index] = session
         for old in peer.install(session):

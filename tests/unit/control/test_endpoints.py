@@ -73,7 +73,6 @@ class World:
         await self.networks.serve(BODY)
         desk = NetworkDesk(self.node, self.runner, self.pending, self.store, self.netlink, self.networks)
         self.endpoints = Endpoints(
-            OWN,
             self.node,
             self.runner,
             self.store,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from crypto.primitives import Suite
-from crypto.session import COUNTER_LIMIT
+from crypto.session import COUNTER_LIMIT, TAG_BYTES
 from meshnet.boundary import SessionEnded, Trouble, Wanted
 from meshnet.forwarder import outbound as module
 from meshnet.forwarder.counters import Drop
@@ -297,6 +297,26 @@ def test_eio_turns_gso_off_for_ten_minutes_and_the_record_still_arrives(
         monkeypatch.setattr("meshnet.forwarder.loop.REJECT_AFTER_S", 1e6)
         left.work._tick()
         assert left.peer(right).gso is gso
+
+
+def test_no_record_is_larger_than_the_peer_agreed_to(rig: Rig) -> None:
+    left, right = rig.pair()
+    left.peer(right).largest = 4000
+    sealed: list[int] = []
+    real = left.peer(right).send
+
+    def send(views: Any, *rest: Any) -> int:
+        sealed.append(sum(len(view) for view in views[1::2]))
+        assert real is not None
+        return real(views, *rest)
+
+    left.peer(right).send = send
+    frames = [ethernet(right.mac, left.mac, 1000 + number) for number in range(8)]
+    left.transmit(*frames)
+    assert right.receive() == frames
+    assert len(sealed) == 3 and max(sealed) <= 4000 + TAG_BYTES
+    left.transmit(ethernet(right.mac, left.mac, 5000))
+    assert right.receive() == [] and left.drops == {"too_big": 1}
 
 
 def test_gso_stays_off_through_a_new_session_and_a_new_path(rig: Rig) -> None:
