@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,6 +158,19 @@ def test_stop_ends_both_and_start_resumes_the_same_peer(mesh: Mesh) -> None:
     assert after["mesh"] == before["mesh"]
     host.daemon.attach(three)
     poll(lambda: one.answers(three.address), 10, "the workload attached anew")
+
+
+def test_ctrl_c_in_the_foreground_ends_both_processes_and_their_devices(mesh: Mesh) -> None:
+    host = mesh.hosts[2]
+    host.daemon.stop()
+    places = ["--run-dir", str(host.daemon.run_dir), "start", "--state-dir", str(host.daemon.state_dir), "--foreground"]
+    child = host.spawn([sys.executable, "-m", "meshnet", *places], name="foreground")
+    poll(lambda: host.daemon.cli("status", check=False).returncode == 0, 20, "the daemon in the foreground")
+    assert len(host.daemon.processes()) == 2
+    child.stop(signal.SIGINT)
+    poll(lambda: not host.daemon.processes(), 10, "the end of both")
+    links = host.run(["ip", "-o", "link"]).stdout
+    assert "mn0" not in links and "mt0" not in links
 
 
 def test_a_host_whose_two_processes_died_resumes_with_its_workloads(mesh: Mesh) -> None:
