@@ -32,7 +32,7 @@ tools:
 demo: root venv tools ## three hosts in namespaces, one encrypted segment: watch it work (root, about a minute)
 	@$(PYTHON) -m tests.lab.demo $(ARGS)
 
-lab: root venv tools ## the demo's three hosts, left running to play with (root)
+lab: root venv tools ## the demo's three hosts, kept to play with until Ctrl-C (root)
 	@$(PYTHON) -m tests.lab up $(ARGS)
 
 lab-down: root venv ## end what `make lab` started
