@@ -30,6 +30,7 @@ __all__ = [
     "name_from_host",
     "parse_advertise",
     "parse_cipher",
+    "parse_ip",
     "parse_listen",
     "parse_name",
     "parse_range",
@@ -247,6 +248,18 @@ def parse_range(text: str, option: str = "--range") -> str:
             f"for example {option} {DEFAULT_RANGE}",
         )
     return str(network)
+
+
+def parse_ip(text: str) -> str:
+    """`--ip`: one IPv4 address, without a length."""
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        _refuse(
+            f"--ip {text[:60]!r} is not an IPv4 address",
+            "it is written without a length",
+            "for example --ip 10.32.0.9, or leave it out for any free one",
+        )
 
 
 def parse_underlay_mtu(value: int | str) -> int:

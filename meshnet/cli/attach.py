@@ -6,7 +6,6 @@ Flow: resolve TARGET -> POST endpoint -> move the link -> configure it inside ->
 """
 
 import errno
-import ipaddress
 import os
 import re
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import click
 
 from meshnet.cli import output
 from meshnet.cli.verbs import Settings, pass_settings, verb
+from meshnet.config import parse_ip
 from meshnet.errors import ExitCode, MeshnetError
 
 if TYPE_CHECKING:
@@ -88,15 +88,7 @@ def detach(settings: Settings, /, *, target: str) -> None:
 def _request(target: str, ip: str | None, ifname: str, network: str) -> dict[str, object]:
     """The request for these options; raises MeshnetError (USAGE) naming the one that is wrong."""
     if ip is not None:
-        try:
-            ip = str(ipaddress.IPv4Address(ip))
-        except ValueError:
-            raise MeshnetError(
-                f"--ip {ip[:60]!r} is not an IPv4 address",
-                "it is written without a length",
-                "for example --ip 10.32.0.9, or leave it out for any free one",
-                ExitCode.USAGE,
-            ) from None
+        ip = parse_ip(ip)
     if not _IFNAME.fullmatch(ifname):
         raise MeshnetError(
             f"--ifname {ifname[:40]!r} is no name for an interface",

@@ -4,7 +4,6 @@ Rule: the address is on the network's bridge; with --masquerade workloads that s
 reaches.  In text form the address stands alone on stdout.
 """
 
-import ipaddress
 from urllib.parse import quote
 
 import click
@@ -12,7 +11,7 @@ import click
 from meshnet.cli import output
 from meshnet.cli.network import check_network
 from meshnet.cli.verbs import Settings, pass_settings, verb
-from meshnet.errors import ExitCode, MeshnetError
+from meshnet.config import parse_ip
 
 __all__ = ["expose", "hide"]
 
@@ -26,15 +25,7 @@ def expose(settings: Settings, /, *, network: str, ip: str | None, masquerade: b
     """Give this host an address on a network."""
     check_network(network)
     if ip is not None:
-        try:
-            ip = str(ipaddress.IPv4Address(ip))
-        except ValueError:
-            raise MeshnetError(
-                f"--ip {ip[:60]!r} is not an IPv4 address",
-                "it is written without a length",
-                "for example --ip 10.32.0.9, or leave it out for any free one",
-                ExitCode.USAGE,
-            ) from None
+        ip = parse_ip(ip)
     answer = settings.ask("POST", "/v1/expose", {"network": network, "ip": ip, "masquerade": masquerade})
     if settings.json:
         output.json_data(answer)

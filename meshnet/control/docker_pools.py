@@ -42,8 +42,6 @@ RECLAIM_S: Final = 10.0
 MAX_HELD: Final = 1024
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
-AnyNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 
 class Desk(Protocol):
     """Who founds and serves networks of the mesh on this host; refusals are MeshnetErrors."""
