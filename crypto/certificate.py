@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -49,6 +49,17 @@ class Certificate(msgspec.Struct, frozen=True):
     serial: int
     issuer: bytes
     seed: bytes
+
+
+class Verified(NamedTuple):
+    """What a chain proved: the peer's own ``certificate``, and the certificates that it rests on.
+
+    ``path`` names each by issuer identity (32 bytes) and serial, the peer's own first, the founder's self-signed
+    one left out: the peer is a member as long as none of them is void.
+    """
+
+    certificate: Certificate
+    path: tuple[tuple[bytes, int], ...]
 
 
 class _Body(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -113,8 +124,8 @@ def read(certificate: bytes) -> Certificate:
     return Certificate(body.mesh, body.identity, body.name, body.roles, body.serial, body.issuer, body.seed)
 
 
-def verify_chain(mesh: bytes, identity: bytes, chain: Sequence[bytes]) -> Certificate:
-    """The certificate of ``identity`` in ``mesh``, proved by ``chain``: its own first, the founder's last.
+def verified(mesh: bytes, identity: bytes, chain: Sequence[bytes]) -> Verified:
+    """What ``chain`` proves about ``identity`` in ``mesh``: its own certificate first, the founder's last.
 
     Each issuer must hold ``invite`` and every role it passes on. Raises ``RemoteError`` otherwise.
     """
@@ -139,7 +150,12 @@ def verify_chain(mesh: bytes, identity: bytes, chain: Sequence[bytes]) -> Certif
     # founder's.
     if not founder.seed or mesh_id(founder.identity, founder.seed) != mesh:
         raise RemoteError("certificate chain that does not end at the founder")
-    return own
+    return Verified(own, tuple((held.issuer, held.serial) for held in certificates[:-1]))
+
+
+def verify_chain(mesh: bytes, identity: bytes, chain: Sequence[bytes]) -> Certificate:
+    """The certificate that ``chain`` proves ``identity`` to have in ``mesh``. Raises ``RemoteError``."""
+    return verified(mesh, identity, chain).certificate
 
 
 def _fault(body: _Body) -> str | None:

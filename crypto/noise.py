@@ -185,6 +185,11 @@ class HandshakeState:
         return self._symmetric.hash
 
     @property
+    def suite(self) -> Suite:
+        """The cipher suite of the protocol, and so of what follows the handshake."""
+        return self._protocol.suite
+
+    @property
     def complete(self) -> bool:
         """Whether every message was exchanged, so that ``split`` may be called."""
         return self._turn == len(self._protocol.messages)

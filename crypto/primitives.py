@@ -5,7 +5,7 @@ of one file and a reader can check every use of a primitive here.
 Rule: exact lengths are checked, a failed check of remote bytes is ``RemoteError`` (or ``False``), never a
 traceback from a library.
 Reference: RFC 7748 (X25519), RFC 8032 (Ed25519), RFC 7693 (BLAKE2s), RFC 5869 (HKDF), RFC 8439 and NIST
-SP 800-38D (the two AEADs).
+SP 800-38D (the two AEADs), draft-irtf-cfrg-xchacha-03 (XChaCha20-Poly1305), RFC 9106 (Argon2id).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from crypto.errors import KeyFormatError, RemoteError
+from crypto.errors import KeyFormatError, LocalError, RemoteError
 
 __all__ = [
     "HASH_SIZE",
@@ -29,11 +29,13 @@ __all__ = [
     "NONCE_SIZE",
     "SIGNATURE_SIZE",
     "TAG_SIZE",
+    "XNONCE_SIZE",
     "Aead",
     "Bytes",
     "InvalidTag",
     "Suite",
     "aead",
+    "argon2id",
     "blake2s",
     "dh",
     "ed25519_public",
@@ -42,13 +44,17 @@ __all__ = [
     "sign",
     "verify",
     "x25519_public",
+    "xchacha_open",
+    "xchacha_seal",
 ]
 
 KEY_SIZE: Final = 32
 NONCE_SIZE: Final = 12
+XNONCE_SIZE: Final = 24
 TAG_SIZE: Final = 16
 SIGNATURE_SIZE: Final = 64
 HASH_SIZE: Final = 32
+SALT_SIZE: Final = 16
 
 _HKDF_MAX_SIZE: Final = 255 * HASH_SIZE
 
@@ -96,6 +102,31 @@ def aead(suite: Suite, key: bytes) -> Aead:
     """The AEAD of ``suite`` under the 32-byte ``key``. Raises ``KeyFormatError`` for another length."""
     _exactly(key, KEY_SIZE, "AEAD key")
     return AESGCM(key) if suite is Suite.AESGCM else ChaCha20Poly1305(key)
+
+
+def xchacha_seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+    """XChaCha20-Poly1305: the ciphertext and its 16-byte tag; ``nonce`` is 24 bytes and may be random.
+
+    Raises ``KeyFormatError`` for a key or nonce of another length.
+    """
+    _exactly(key, KEY_SIZE, "AEAD key")
+    _exactly(nonce, XNONCE_SIZE, "nonce")
+    return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, associated, nonce, key)
+
+
+def xchacha_open(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
+    """The plaintext of ``xchacha_seal``. Raises ``RemoteError`` when the tag does not verify.
+
+    Raises ``KeyFormatError`` for a key or nonce of another length.
+    """
+    _exactly(key, KEY_SIZE, "AEAD key")
+    _exactly(nonce, XNONCE_SIZE, "nonce")
+    if len(sealed) < TAG_SIZE:
+        raise RemoteError("a message shorter than its tag")
+    try:
+        return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, associated, nonce, key)
+    except nacl.exceptions.CryptoError:
+        raise RemoteError("a message that does not authenticate") from None
 
 
 def x25519_public(private: bytes) -> bytes:
@@ -162,6 +193,21 @@ def hkdf(key: bytes, label: bytes, size: int = HASH_SIZE) -> bytes:
         block = hmac.digest(pseudorandom, block + label + bytes((counter,)), "blake2s")
         output += block
     return output[:size]
+
+
+def argon2id(password: bytes, salt: bytes, passes: int, memory: int) -> bytes:
+    """Argon2id (one lane): 32 bytes after ``passes`` over ``memory`` bytes; ``salt`` is 16 bytes.
+
+    Takes its time: about 0.1 s for 64 MiB. Raises ``KeyFormatError`` for a salt of another length and
+    ``LocalError`` when the memory is not to be had.
+    """
+    _exactly(salt, SALT_SIZE, "salt")
+    try:
+        return nacl.bindings.crypto_pwhash_alg(
+            KEY_SIZE, password, salt, passes, memory, nacl.bindings.crypto_pwhash_ALG_ARGON2ID13
+        )
+    except nacl.exceptions.CryptoError:
+        raise LocalError("there is not enough memory to derive a key from the password") from None
 
 
 def equal(left: bytes, right: bytes) -> bool:

@@ -25,6 +25,7 @@ class Channel(IntEnum):
     UDP = 1
     LINK = 2
     JOIN = 3
+    PASSWORD = 4
 
 
 def prologue(channel: Channel, mesh: bytes, suite: Suite, epoch: int, hellos: bytes = b"") -> bytes:

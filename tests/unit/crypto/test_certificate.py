@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from crypto.certificate import CHAIN_MAX, Certificate, issue, read, valid_name, verify_chain
+from crypto.certificate import CHAIN_MAX, Certificate, Verified, issue, read, valid_name, verified, verify_chain
 from crypto.errors import LocalError, RemoteError
 from crypto.keys import IdentityKey
 from crypto.secret import mesh_id
@@ -55,6 +55,15 @@ def test_the_founder_s_own_chain() -> None:
 @pytest.mark.parametrize("depth", range(1, CHAIN_MAX + 1))
 def test_chains_up_to_the_limit(depth: int) -> None:
     assert verify_chain(MESH, KEYS[depth - 1].public, chain_of(depth)).identity == KEYS[depth - 1].public
+
+
+def test_what_a_member_rests_on() -> None:
+    assert verified(MESH, FOUNDER.public, [ROOT]) == Verified(verify_chain(MESH, FOUNDER.public, [ROOT]), ())
+    middle = made(FOUNDER, KEYS[1], ("invite",), serial=7)
+    last = made(KEYS[1], KEYS[2], serial=9)
+    proved = verified(MESH, KEYS[2].public, [last, middle, ROOT])
+    assert proved.certificate == read(last)
+    assert proved.path == ((KEYS[1].public, 9), (FOUNDER.public, 7))
 
 
 def test_a_chain_beyond_the_limit_or_empty() -> None:

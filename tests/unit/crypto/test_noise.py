@@ -20,17 +20,108 @@ A, B = (StaticKey.generate(RNG.randbytes) for _ in range(2))
 PSK = RNG.randbytes(32)
 
 
-def pair(name: str = "IKpsk2", suite: Suite = Suite.AESGCM) -> tuple[HandshakeState, HandshakeState]:
+def end(
+    initiator: bool,
+    name: str = "IKpsk2",
+    suite: Suite = Suite.AESGCM,
+    *,
+    prologue: bytes = b"p",
+    psk: bytes = PSK,
+    static: StaticKey | None = None,
+) -> HandshakeState:
+    """A's or B's end; A knows B's static key where the pattern wants that."""
     parsed = protocol(f"Noise_{name}_25519_{suite.value}_BLAKE2s")
-    psks = (PSK,) * parsed.psks
-    known = parsed.responder_known
-    return (
-        HandshakeState(
-            parsed, initiator=True, prologue=b"p", entropy=RNG.randbytes, static=A, psks=psks,
-            remote_static=B.public if known else None,
-        ),
-        HandshakeState(parsed, initiator=False, prologue=b"p", entropy=RNG.randbytes, static=B, psks=psks),
-    )  # fmt: skip
+    return HandshakeState(
+        parsed,
+        initiator=initiator,
+        prologue=prologue,
+        entropy=RNG.randbytes,
+        static=static or (A if initiator else B),
+        remote_static=B.public if initiator and parsed.responder_known else None,
+        psks=(psk,) * parsed.psks,
+    )
+
+
+def pair(name: str = "IKpsk2", suite: Suite = Suite.AESGCM) -> tuple[HandshakeState, HandshakeState]:
+    return end(True, name, suite), end(False, name, suite)
+
+
+def refused_at(initiator: HandshakeState, responder: HandshakeState) -> int | None:
+    """Which message was refused, ``None`` when all were taken. A refusal must change nothing."""
+    writer, reader, turn = initiator, responder, 0
+    while not writer.complete:
+        message = writer.write_message(b"payload")
+        before = dict(reader.__dict__), reader.handshake_hash
+        try:
+            reader.read_message(message)
+        except RemoteError:
+            assert (reader.__dict__, reader.handshake_hash) == before
+            return turn
+        writer, reader, turn = reader, writer, turn + 1
+    return None
+
+
+def contexts_taken(name: str, suite: Suite) -> list[str]:
+    """In which wrong contexts a handshake completes all the same; a refusal at any message is a refusal."""
+    other = next(one for one in Suite if one is not suite)
+    responders = {
+        "prologue": end(False, name, suite, prologue=b"q"),
+        "psk": end(False, name, suite, psk=bytes(32)),
+        "suite": end(False, name, other),
+    }
+    if protocol(f"Noise_{name}_25519_{suite.value}_BLAKE2s").responder_known:
+        responders["static"] = end(False, name, suite, static=StaticKey(bytes(32)))
+    return [what for what, responder in responders.items() if refused_at(end(True, name, suite), responder) is None]
+
+
+def forgeries_taken(name: str, suite: Suite) -> list[str]:
+    """Which damaged, replayed or reflected messages were taken, and genuine ones that were not after them."""
+    taken: list[str] = []
+    writer, reader = pair(name, suite)
+    elsewhere, sent = messages_of(name, suite), list[bytes]()
+    for turn in range(len(elsewhere)):
+        message = writer.write_message(b"payload")
+        wrong = {"cut": message[:-1], "longer": message + b"\0", "doubled": message * 2, "nothing": b""}
+        wrong["empty"] = message[: -len(b"payload") - 16]
+        if turn:
+            # Anybody may begin a handshake, so a first message of another run is no forgery.
+            wrong |= {"of another run": elsewhere[turn], "reflected": sent[-1], "repeated": sent[max(0, turn - 2)]}
+        for what, forged in wrong.items():
+            try:
+                reader.copy().read_message(forged)
+                taken.append(f"message {turn + 1}: {what}")
+            except RemoteError:
+                with pytest.raises(RemoteError):
+                    reader.read_message(forged)
+        if reader.read_message(message) != b"payload":
+            taken.append(f"message {turn + 1}: not the payload")
+        sent.append(message)
+        writer, reader = reader, writer
+    return taken
+
+
+def messages_of(name: str, suite: Suite) -> list[bytes]:
+    """All messages of one genuine handshake."""
+    writer, reader = pair(name, suite)
+    made = []
+    while not writer.complete:
+        made.append(writer.write_message(b"payload"))
+        reader.read_message(made[-1])
+        writer, reader = reader, writer
+    return made
+
+
+@pytest.mark.parametrize("name", ["IKpsk2", "XXpsk3"])
+@pytest.mark.parametrize("suite", list(Suite))
+def test_another_context(name: str, suite: Suite) -> None:
+    assert contexts_taken(name, suite) == []
+    assert refused_at(*pair(name, suite)) is None
+
+
+@pytest.mark.parametrize("name", ["IKpsk2", "XXpsk3"])
+@pytest.mark.parametrize("suite", list(Suite))
+def test_forgeries_and_the_genuine_message_after_them(name: str, suite: Suite) -> None:
+    assert forgeries_taken(name, suite) == []
 
 
 @pytest.mark.parametrize("name", ["IKpsk2", "XXpsk3", "XX", "IK"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import nacl.bindings
+import nacl.exceptions
 import pytest
 
-from crypto.errors import KeyFormatError, RemoteError
+from crypto.errors import KeyFormatError, LocalError, RemoteError
 from crypto.primitives import (
     InvalidTag,
     Suite,
     aead,
+    argon2id,
     blake2s,
     dh,
     ed25519_public,
@@ -17,6 +20,8 @@ from crypto.primitives import (
     sign,
     verify,
     x25519_public,
+    xchacha_open,
+    xchacha_seal,
 )
 
 KEY = bytes(range(32))
@@ -60,11 +65,47 @@ def test_wrong_lengths_of_our_own_keys() -> None:
         lambda: dh(b"short", KEY),
         lambda: ed25519_public(b"short"),
         lambda: sign(b"short", b""),
+        lambda: xchacha_seal(b"short", bytes(24), b"", b""),
+        lambda: xchacha_seal(KEY, bytes(12), b"", b""),
+        lambda: xchacha_open(KEY, bytes(12), bytes(16), b""),
+        lambda: argon2id(b"word", b"short", 1, 8192),
         lambda: hkdf(KEY, b"label", 0),
         lambda: hkdf(KEY, b"label", 255 * 32 + 1),
     ):
         with pytest.raises(KeyFormatError):
             call()
+
+
+def test_xchacha20_poly1305_of_the_draft() -> None:
+    """draft-irtf-cfrg-xchacha-03, appendix A.3.1."""
+    message = (
+        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, "
+        b"sunscreen would be it."
+    )
+    associated, key, nonce = bytes.fromhex("50515253c0c1c2c3c4c5c6c7"), bytes(range(0x80, 0xA0)), bytes(range(64, 88))
+    sealed = xchacha_seal(key, nonce, message, associated)
+    assert sealed.hex() == (
+        "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb731c7f1b0b4aa6440bf3a82f4eda7e39"
+        "ae64c6708c54c216cb96b72e1213b4522f8c9ba40db5d945b11b69b982c1bb9e3f3fac2bc369488f76b2383565d3fff9"
+        "21f9664c97637da9768812f615c68b13b52e"
+        "c0875924c1c7987947deafd8780acf49"
+    )
+    assert xchacha_open(key, nonce, sealed, associated) == message
+    for damaged in (sealed[:-1], sealed + b"x", b"", b"\0" + sealed[1:], sealed[:-1] + b"\0"):
+        with pytest.raises(RemoteError):
+            xchacha_open(key, nonce, damaged, associated)
+    with pytest.raises(RemoteError):
+        xchacha_open(key, nonce, sealed, b"")
+
+
+def test_argon2id_that_gets_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> bytes:
+        raise nacl.exceptions.RuntimeError("out of memory")
+
+    assert len(argon2id(b"word", bytes(16), 1, 8192)) == 32
+    monkeypatch.setattr(nacl.bindings, "crypto_pwhash_alg", fails)
+    with pytest.raises(LocalError, match="memory"):
+        argon2id(b"word", bytes(16), 1, 8192)
 
 
 def test_signatures() -> None:

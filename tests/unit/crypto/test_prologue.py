@@ -25,7 +25,7 @@ def test_every_part_matters() -> None:
         for epoch in (0, 255)
         for hellos in (b"", b"x")
     }
-    assert len(made) == 3 * 2 * 2 * 2 * 2
+    assert len(made) == 4 * 2 * 2 * 2 * 2
 
 
 @pytest.mark.parametrize(("mesh", "epoch"), [(bytes(15), 0), (bytes(17), 0), (MESH, -1), (MESH, 256)])

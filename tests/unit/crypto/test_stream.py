@@ -7,25 +7,21 @@ from collections.abc import Iterable
 
 import pytest
 
-from crypto.errors import KeyFormatError, LocalError, RemoteError
+from crypto.errors import LocalError, RemoteError
 from crypto.keys import Entropy, StaticKey
 from crypto.primitives import Suite
 from crypto.prologue import Channel
 from crypto.stream import (
     CLOSE,
-    EARLY_MAX,
-    PAYLOAD_MAX,
-    PLAINTEXT_MAX,
     Request,
-    SecureStream,
     StreamInitiator,
     StreamResponder,
 )
 
 RNG = random.Random(12)
 MESH, PSK = RNG.randbytes(16), RNG.randbytes(32)
-A, B = (StaticKey.generate(RNG.randbytes) for _ in range(2))
-EPOCHS = {Channel.LINK: 4, Channel.JOIN: 0}
+A, B, B_OLD = (StaticKey.generate(RNG.randbytes) for _ in range(3))
+EPOCHS = {Channel.LINK: (4, 5, 3), Channel.JOIN: (0,)}
 
 
 def opener(
@@ -51,7 +47,7 @@ def asked(responder: StreamResponder) -> Request | None:
 
 
 def listener(suite: Suite = Suite.AESGCM) -> StreamResponder:
-    return StreamResponder(epochs=EPOCHS, mesh=MESH, suite=suite, static=B, entropy=RNG.randbytes)
+    return StreamResponder(epochs=EPOCHS, mesh=MESH, suite=suite, statics=(B, B_OLD), entropy=RNG.randbytes)
 
 
 def pieces(data: bytes, size: int) -> Iterable[bytes]:
@@ -73,12 +69,6 @@ def shake(initiator: StreamInitiator, responder: StreamResponder, size: int = 1 
             return
 
 
-def secured(suite: Suite = Suite.AESGCM) -> tuple[SecureStream, SecureStream]:
-    initiator, responder = opener(suite=suite), listener(suite)
-    shake(initiator, responder)
-    return initiator.secure(), responder.secure()
-
-
 @pytest.mark.parametrize("suite", list(Suite))
 @pytest.mark.parametrize("size", [1, 7, 1 << 16])
 def test_handshake_and_records_in_pieces_of_any_size(suite: Suite, size: int) -> None:
@@ -86,7 +76,7 @@ def test_handshake_and_records_in_pieces_of_any_size(suite: Suite, size: int) ->
     shake(initiator, responder, size)
     assert initiator.complete and responder.complete
     assert initiator.payload == b"answer"
-    assert responder.request == Request(Channel.LINK, A.public, b"request")
+    assert responder.request == Request(Channel.LINK, 4, A.public, b"request", B.public)
     near, far = initiator.secure(), responder.secure()
     for sender, receiver in ((near, far), (far, near)):
         sent = [(kind, RNG.randbytes(length)) for kind, length in ((1, 0), (255, 1), (7, 900), (1, 3))]
@@ -103,7 +93,7 @@ def test_the_responder_learns_who_asks_before_it_chooses_the_psk() -> None:
     assert asked(responder) is None
     initiator.feed(responder.data_to_send())
     responder.feed(initiator.data_to_send())
-    assert asked(responder) == Request(Channel.JOIN, A.public, b"token 7")
+    assert asked(responder) == Request(Channel.JOIN, 0, A.public, b"token 7", B.public)
     assert responder.data_to_send() == b"" and not responder.complete
     responder.accept(token_psk, b"welcome")
     initiator.feed(responder.data_to_send())
@@ -138,11 +128,13 @@ def test_records_right_behind_the_answer_are_kept() -> None:
     [
         ({"channel": Channel.UDP}, "not served"),
         ({"suite": Suite.CHACHAPOLY}, "cipher suite"),
-        ({"epoch": 5}, "epoch"),
+        ({"epoch": 6}, "epoch"),
         ({"channel": Channel.JOIN}, "epoch"),
+        ({"channel": Channel.PASSWORD, "epoch": 0}, "not served"),
         ({"mesh": bytes(16)}, "authenticate"),
         ({"remote": A.public, "static": B}, "authenticate"),
         ({"static": B}, "own key"),
+        ({"static": B_OLD}, "own key"),
     ],
 )
 def test_openers_that_do_not_fit(change: dict[str, object], reason: str) -> None:
@@ -155,7 +147,7 @@ def test_openers_that_do_not_fit(change: dict[str, object], reason: str) -> None
 
 
 def test_the_initiator_can_tell_why_it_was_refused() -> None:
-    initiator, responder = opener(epoch=5), listener()
+    initiator, responder = opener(epoch=6), listener()
     with pytest.raises(RemoteError):
         responder.feed(initiator.data_to_send())
     with pytest.raises(RemoteError, match="epoch"):
@@ -167,6 +159,31 @@ def test_what_is_no_hello(junk: bytes) -> None:
     for end in (listener(), opener()):
         with pytest.raises(RemoteError):
             end.feed(junk)
+
+
+@pytest.mark.parametrize("epoch", [3, 4, 5])
+@pytest.mark.parametrize("static", [B, B_OLD], ids=["static key", "old static key"])
+def test_every_epoch_and_static_key_that_is_held(epoch: int, static: StaticKey) -> None:
+    initiator, responder = opener(epoch=epoch, remote=static.public), listener()
+    shake(initiator, responder)
+    assert responder.request == Request(Channel.LINK, epoch, A.public, b"request", static.public)
+    assert responder.secure().feed(initiator.secure().seal(1, b"proof")) == [(1, b"proof")]
+
+
+def test_a_hello_of_no_held_epoch_is_answered_with_the_one_in_use() -> None:
+    responder = listener()
+    with pytest.raises(RemoteError, match="epoch"):
+        responder.feed(opener(epoch=6).data_to_send())
+    assert responder.data_to_send()[10] == 4
+
+
+def test_impossible_responders() -> None:
+    for change in ({"statics": ()}, {"epochs": {Channel.LINK: ()}}, {"epochs": {Channel.PASSWORD: (0,)}}):
+        arguments: dict[str, object] = {
+            "epochs": EPOCHS, "mesh": MESH, "suite": Suite.AESGCM, "statics": (B,), "entropy": RNG.randbytes
+        }  # fmt: skip
+        with pytest.raises(LocalError):
+            StreamResponder(**{**arguments, **change})  # type: ignore[arg-type]
 
 
 def flips(data: bytes) -> Iterable[bytes]:
@@ -191,7 +208,7 @@ def test_every_flipped_byte_of_the_opening() -> None:
         assert asked(responder) is None  # refused, or (a greater length) still waiting
     responder = listener()
     responder.feed(opening)
-    assert asked(responder) == Request(Channel.LINK, A.public, b"request")
+    assert asked(responder) == Request(Channel.LINK, 4, A.public, b"request", B.public)
 
 
 def test_every_flipped_byte_of_the_answer() -> None:
@@ -216,94 +233,6 @@ def test_every_flipped_byte_of_the_answer() -> None:
     initiator = again()
     initiator.feed(answer)
     assert initiator.payload == b"answer"
-
-
-def test_every_flipped_byte_of_a_record() -> None:
-    near, far = secured()
-    wire = near.seal(3, b"content")
-    for damaged in flips(wire):
-        twin = SecureStream.__new__(SecureStream)
-        twin.__dict__.update(far.__dict__)
-        twin._receive, twin._buffer = far._receive.copy(), bytearray()
-        got: list[tuple[int, bytes]] = []
-        try:
-            got = twin.feed(damaged)
-        except RemoteError:
-            with pytest.raises(RemoteError, match="before"):
-                twin.feed(wire)
-        assert got == []
-    assert far.feed(wire) == [(3, b"content")]
-
-
-def test_replayed_reordered_and_reflected_records() -> None:
-    near, far = secured()
-    first, second = near.seal(1, b"first"), near.seal(1, b"second")
-    with pytest.raises(RemoteError):
-        far.feed(second)
-    near, far = secured()
-    first = near.seal(1, b"first")
-    assert far.feed(first) == [(1, b"first")]
-    with pytest.raises(RemoteError):
-        far.feed(first)
-    near, far = secured()
-    with pytest.raises(RemoteError):
-        near.feed(near.seal(1, b"mirror"))
-
-
-def test_sizes_of_records() -> None:
-    near, far = secured()
-    largest = RNG.randbytes(PLAINTEXT_MAX)
-    assert far.feed(near.seal(1, largest)) == [(1, largest)]
-    for kind, content in ((1, largest + b"x"), (256, b""), (-1, b"")):
-        with pytest.raises(LocalError):
-            near.seal(kind, content)
-    for length in (0, 16, PLAINTEXT_MAX + 18, 65_535):
-        _, receiver = secured()
-        with pytest.raises(RemoteError, match="length"):
-            receiver.feed(length.to_bytes(2))
-
-
-def test_the_buffer_holds_less_than_one_record() -> None:
-    near, far = secured()
-    wire = b"".join(near.seal(1, bytes(50_000)) for _ in range(5))
-    for piece in pieces(wire, 1000):
-        far.feed(piece)
-        assert len(far._buffer) < PLAINTEXT_MAX + 19
-    assert not far._buffer
-
-
-def test_nothing_after_a_close() -> None:
-    near, far = secured()
-    last = near.seal(1, b"last") + near.close()
-    with pytest.raises(LocalError):
-        near.seal(1, b"more")
-    with pytest.raises(RemoteError, match="end"):
-        far.feed(last + b"\0\x20" + bytes(32))
-
-
-def test_bounds_of_the_handshake() -> None:
-    with pytest.raises(LocalError):
-        opener(payload=bytes(PAYLOAD_MAX + 1))
-    with pytest.raises(KeyFormatError):
-        opener(mesh=b"")
-    initiator, responder = opener(payload=bytes(PAYLOAD_MAX)), listener()
-    with pytest.raises(LocalError):
-        responder.accept(PSK, b"")
-    shake(initiator, responder)
-    assert responder.request is not None and len(responder.request.payload) == PAYLOAD_MAX
-    with pytest.raises(LocalError):
-        responder.accept(PSK, b"")
-    for end, data in ((listener(), bytes(EARLY_MAX + 1)), (opener(), b"MESHNET" + bytes(EARLY_MAX))):
-        with pytest.raises(RemoteError):
-            end.feed(data)
-
-
-@pytest.mark.parametrize("length", [0, 47, 65_535])
-def test_a_handshake_frame_of_an_impossible_length(length: int) -> None:
-    initiator, responder = opener(), listener()
-    responder.feed(initiator.data_to_send())
-    with pytest.raises(RemoteError, match="length"):
-        responder.feed(length.to_bytes(2))
 
 
 def test_data_ahead_of_the_answer() -> None:
