@@ -15,6 +15,8 @@ from msgspec import Meta
 
 __all__ = [
     "FACTS_QUEUED",
+    "FDS_PER_MESSAGE",
+    "HANDSHAKE_KEYS",
     "MESSAGE_BYTES",
     "VERSION",
     "AddNetwork",
@@ -29,6 +31,7 @@ __all__ = [
     "EndpointRow",
     "Fact",
     "Handshake",
+    "HandshakeKeyRow",
     "Hello",
     "InstallSession",
     "Moved",
@@ -40,7 +43,9 @@ __all__ = [
     "SendDatagram",
     "SessionEnded",
     "SessionRow",
+    "SetCookieSecrets",
     "SetEndpoints",
+    "SetHandshakeKeys",
     "SetPath",
     "SocketRow",
     "Stop",
@@ -52,9 +57,11 @@ __all__ = [
     "encode",
 ]
 
-VERSION: Final = 1
+VERSION: Final = 2
 MESSAGE_BYTES: Final = 65_536
 FDS_PER_MESSAGE: Final = 200
+HANDSHAKE_KEYS: Final = 6
+"""Rows of SetHandshakeKeys: three mesh secrets (next, current, previous) times two static keys (present, former)."""
 FACTS_QUEUED: Final = {
     "Handshake": 256,
     "Moved": 64,
@@ -81,6 +88,10 @@ class BoundaryError(Exception):
     """A message of the other process that is not of this version's form."""
 
 
+def _without_keys(message: msgspec.Struct) -> str:
+    return f"{type(message).__name__}(...)"
+
+
 class _Message(msgspec.Struct, frozen=True, tag_field="t", tag=True, forbid_unknown_fields=True):
     pass
 
@@ -94,8 +105,31 @@ class Configure(_Message, frozen=True):
     mesh: Id16
     peer: Key32
     suite: str
+
+
+class HandshakeKeyRow(msgspec.Struct, frozen=True, array_like=True):
+    """What a handshake datagram of one epoch, addressed to one static key of this peer, is checked with."""
+
+    epoch: Annotated[int, Meta(ge=0, le=255)]
     mac1_key: Key32
-    """32 bytes: the key under which handshake datagrams to this peer carry their mac1."""
+    """Under which the datagram carries its mac1."""
+    cookie_key: Key32
+    """Under which the cookie that answers it is sealed."""
+    __repr__ = _without_keys
+
+
+class SetHandshakeKeys(_Message, frozen=True):
+    """Admit handshake datagrams made with these keys, and no others: one row for each mesh secret and static key."""
+
+    keys: Annotated[list[HandshakeKeyRow], Meta(max_length=HANDSHAKE_KEYS)]
+
+
+class SetCookieSecrets(_Message, frozen=True):
+    """The secrets of cookies: the current one makes, both check; `previous` is empty before the first change."""
+
+    current: Key32
+    previous: Owner = b""
+    __repr__ = _without_keys
 
 
 class AddSocket(_Message, frozen=True):
@@ -154,6 +188,7 @@ class InstallSession(_Message, frozen=True):
     features: U32
     """What the peer's TAP takes (TSO4=1, TSO6=2, ECN=4, USO4=8, USO6=16)."""
     largest_record: Annotated[int, Meta(ge=1280, le=0xFFFFFFFF)]
+    __repr__ = _without_keys
 
 
 class SetPath(_Message, frozen=True):
@@ -195,6 +230,8 @@ class Stop(_Message, frozen=True):
 
 Verb = (
     Configure
+    | SetHandshakeKeys
+    | SetCookieSecrets
     | AddSocket
     | AddNetwork
     | DropNetwork
@@ -260,7 +297,7 @@ class Hello(_Message, frozen=True, forbid_unknown_fields=False):
 
 
 class Handshake(_Message, frozen=True):
-    """A handshake datagram whose length, type and mac1 are right."""
+    """A datagram of a handshake that was admitted: an initiation or response with a right mac1, or a cookie reply."""
 
     address: Address
     data: bytes
@@ -293,7 +330,7 @@ class Progress(_Message, frozen=True):
 
 
 class Moved(_Message, frozen=True):
-    """An authenticated newest record of a peer came from another address."""
+    """A peer answered the probe of another address: records go there by now, within 1,280 bytes until `SetPath`."""
 
     peer: bytes
     address: Address

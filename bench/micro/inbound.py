@@ -81,7 +81,8 @@ def turn(frames: int, size: int) -> Callable[[], object]:
         state,
         on_handshake=lambda datagram, address: None,
         on_confirmed=lambda confirmed: None,
-        on_moved=lambda moved, address: None,
+        on_elsewhere=lambda moved, address: None,
+        on_entry=lambda moved, kind, body, address: None,
     )
 
     def case() -> None:

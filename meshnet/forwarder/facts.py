@@ -51,7 +51,7 @@ class Facts:
         self.put(Handshake(address=address, data=datagram))
 
     def moved(self, peer: bytes, address: Address) -> None:
-        """An authenticated newest record came from another address."""
+        """A peer has moved: it echoed the probe of another address."""
         self.put(Moved(peer=peer, address=address))
 
     def session_ended(self, index: int, reason: str) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 from crypto.errors import RemoteError
 from crypto.session import TAG_BYTES
-from meshnet.boundary import Address
+from meshnet.forwarder.candidates import SocketAddress
 from meshnet.forwarder.counters import Drop
 from meshnet.forwarder.datagram import HEADER_BYTES, INDEXES, TYPE_RECORD, UDP_GRO, read_counter
 from meshnet.forwarder.reassembly import Reassembly
@@ -50,8 +50,9 @@ _read_source = Struct("6s").unpack_from
 class Inbound:
     """The way from the wire to the TAPs.
 
-    `on_handshake(datagram, address)` gets what is not a record; `on_installed(session)` hears when a session's first
-    record opened under `next`, `on_moved(peer, address)` when a peer's newest record came from elsewhere.
+    `on_handshake(datagram, address)` gets what is not a record; `on_confirmed(session)` hears when a session's first
+    record opened under `next`, `on_elsewhere(session, address)` when its newest record came from elsewhere than its
+    peer is; `on_entry(session, kind, body, address)` gets a record's entries that are neither frame nor keepalive.
     """
 
     __slots__ = (
@@ -62,8 +63,9 @@ class Inbound:
         "_wire",
         "_wire_view",
         "on_confirmed",
+        "on_elsewhere",
+        "on_entry",
         "on_handshake",
-        "on_moved",
         "reassembly",
     )
 
@@ -71,9 +73,10 @@ class Inbound:
         self,
         state: State,
         *,
-        on_handshake: Callable[[bytes, tuple[str, int]], None],
+        on_handshake: Callable[[bytes, SocketAddress], None],
         on_confirmed: Callable[[Session], None],
-        on_moved: Callable[[Peer, Address], None],
+        on_elsewhere: Callable[[Session, SocketAddress], None],
+        on_entry: Callable[[Session, int, bytes, SocketAddress], None],
     ) -> None:
         self._state = state
         self._wire = bytearray(RECEIVE_BYTES)
@@ -84,7 +87,8 @@ class Inbound:
         self.reassembly = Reassembly()
         self.on_handshake = on_handshake
         self.on_confirmed = on_confirmed
-        self.on_moved = on_moved
+        self.on_elsewhere = on_elsewhere
+        self.on_entry = on_entry
 
     # --- hot -------------------------------------------------------------------------------------------------------
 
@@ -110,7 +114,7 @@ class Inbound:
                     self._not_a_record(at, min(at + segment, size), address)
                     at += segment
 
-    def _take(self, at: int, size: int, segment: int, address: tuple[str, int]) -> int:
+    def _take(self, at: int, size: int, segment: int, address: SocketAddress) -> int:
         """Take the record that begins at `at`, whole or its one datagram; return where the next one begins."""
         wire, view = self._wire, self._wire_view
         following = at + segment
@@ -145,9 +149,7 @@ class Inbound:
         self._partial(session, at, min(following, size), address)
         return following
 
-    def _whole(
-        self, session: Session, header: memoryview, sealed: bytes | memoryview, address: tuple[str, int]
-    ) -> bool:
+    def _whole(self, session: Session, header: memoryview, sealed: bytes | memoryview, address: SocketAddress) -> bool:
         """Open a record and deliver its frames; False when its tag did not verify."""
         total = len(sealed)
         size = total - TAG_BYTES
@@ -171,12 +173,13 @@ class Inbound:
         peer = session.peer
         if session is peer.next:
             self.on_confirmed(session)
+        self._deliver(session, size, address)
+        # After its entries: among them may be the echo that has just moved the peer there.
         if address != peer.address and newest:
-            self._moved(peer, address)
-        self._deliver(session, size)
+            self.on_elsewhere(session, address)
         return True
 
-    def _deliver(self, session: Session, size: int) -> None:
+    def _deliver(self, session: Session, size: int, address: SocketAddress) -> None:
         """Write the frames of the opened record, `size` plaintext bytes, to their TAPs."""
         plain, out, networks, peer = self._open, self._out, self._state.networks, session.peer
         at = frames = 0
@@ -196,7 +199,7 @@ class Inbound:
                     except OSError as error:
                         self._tap_refused(error)
             elif word >> 24 != KIND_KEEPALIVE:
-                self._state.drops[Drop.UNKNOWN_ENTRY] += 1
+                self.on_entry(session, word >> 24, bytes(out[at + 4 : end]), address)
             at = end
         if at != size:
             self._state.drops[Drop.MALFORMED_ENTRY] += 1
@@ -233,7 +236,7 @@ class Inbound:
         view = self._wire_view
         return [view[start + HEADER_BYTES : start + segment] for start in range(at, at + count * segment, segment)]
 
-    def _partial(self, session: Session, at: int, end: int, address: tuple[str, int]) -> None:
+    def _partial(self, session: Session, at: int, end: int, address: SocketAddress) -> None:
         """One datagram of a train that did not arrive whole: keep its slice until the others are there."""
         state, wire = self._state, self._wire
         drops = state.drops
@@ -253,11 +256,10 @@ class Inbound:
             wire[at + 2] = 0
             key = bytes(self._wire_view[at : at + HEADER_BYTES])
             piece = bytes(self._wire_view[at + HEADER_BYTES : end])
-            try:
-                entry = self.reassembly.add(key, session.index, number, slices, piece, state.now)
-            except OverflowError:
-                drops[Drop.REASSEMBLY_FULL] += 1
-                return
+            entry = self.reassembly.add(key, session.index, number, slices, piece, state.now)
+            if self.reassembly.evicted:
+                drops[Drop.REASSEMBLY_FULL] += self.reassembly.evicted
+                self.reassembly.evicted = 0
             if entry is None:
                 return
             for sealed in entry.candidates():
@@ -269,10 +271,7 @@ class Inbound:
             if not entry.candidates():
                 self.reassembly.remove(key)
 
-    def _moved(self, peer: Peer, address: tuple[str, int]) -> None:
-        self.on_moved(peer, (address[0], address[1]))
-
-    def _not_a_record(self, at: int, end: int, address: tuple[str, int]) -> None:
+    def _not_a_record(self, at: int, end: int, address: SocketAddress) -> None:
         if end - at < 4:
             self._state.drops[Drop.RUNT] += 1
         else:

@@ -7,19 +7,23 @@ for good.  Keys are refused 180 s after they were installed, by CLOCK_BOOTTIME, 
 
 import asyncio
 import errno
+import os
+import socket
 import time
 from collections.abc import Callable
 from typing import Final
 
-from meshnet.boundary import Address, Progress, ProgressRow
+from meshnet.boundary import Progress, ProgressRow
 from meshnet.forwarder.admission import Admission
+from meshnet.forwarder.candidates import SocketAddress
 from meshnet.forwarder.counters import Drop
 from meshnet.forwarder.facts import Facts
 from meshnet.forwarder.inbound import Inbound
 from meshnet.forwarder.outbound import Outbound
+from meshnet.forwarder.roaming import Roaming
 from meshnet.forwarder.state import DataSocket, State
 from meshnet.forwarder.switch import Network
-from meshnet.forwarder.table import REJECT_AFTER_S, Peer, Session
+from meshnet.forwarder.table import REJECT_AFTER_S, Session
 
 __all__ = ["KEEPALIVE_S", "ORPHAN_S", "Loop", "boottime"]
 
@@ -44,11 +48,17 @@ class Loop:
         self._loop = loop
         self.state = state
         self.facts = facts
-        self.admission = Admission()
+        self.admission = Admission(os.urandom)
         self.outbound = Outbound(state, facts)
-        self.inbound = Inbound(state, on_handshake=self._handshake, on_confirmed=self.confirmed, on_moved=self._moved)
+        self.roaming = Roaming(state, self.outbound, facts, os.urandom)
+        self.inbound = Inbound(
+            state,
+            on_handshake=self._handshake,
+            on_confirmed=self.confirmed,
+            on_elsewhere=self.roaming.elsewhere,
+            on_entry=self.roaming.entry,
+        )
         self._next_expiry = float("inf")
-        self._moved_to: dict[bytes, Address] = {}
         self.attended = True
         """Whether a meshnetd is connected."""
         self._orphaned_at = 0.0
@@ -102,12 +112,26 @@ class Loop:
 
     # --- what inbound reports --------------------------------------------------------------------------------------
 
-    def _handshake(self, datagram: bytes, address: tuple[str, int]) -> None:
-        reason = self.admission.refuse(datagram, address[0], self.state.now)
-        if reason is None:
-            self.facts.handshake((address[0], address[1]), datagram)
-        else:
-            self.state.drops[reason] += 1
+    def _handshake(self, datagram: bytes, address: SocketAddress) -> None:
+        host, port = address[0], address[1]
+        drop, reply = self.admission.judge(datagram, host, port, self.state.now)
+        if drop is None:
+            self.facts.handshake((host, port), datagram)
+            return
+        self.state.drops[drop] += 1
+        if reply:
+            self.send_datagram(reply, address)
+
+    def send_datagram(self, datagram: bytes, address: SocketAddress) -> None:
+        """Send a handshake datagram or cookie reply as it is; what the kernel refuses is counted."""
+        data_socket = self.state.sockets.get(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        if data_socket is None:
+            self.state.drops[Drop.NO_SOCKET] += 1
+            return
+        try:
+            data_socket.sock.sendto(datagram, address)
+        except OSError:
+            self.state.drops[Drop.SEND_FAILED] += 1
 
     def confirmed(self, session: Session) -> None:
         """The first record under a responder's session opened: it seals from now on."""
@@ -116,15 +140,6 @@ class Loop:
             self.state.end_session(old)
         peer.wanted = False
         self.outbound.send_staged(peer)
-
-    def _moved(self, peer: Peer, address: Address) -> None:
-        if self._moved_to.get(peer.identity) != address:
-            self._moved_to[peer.identity] = address
-            self.facts.moved(peer.identity, address)
-
-    def path_set(self, peer: Peer) -> None:
-        """meshnetd said where a peer is: a later move is news again."""
-        self._moved_to.pop(peer.identity, None)
 
     # --- sessions --------------------------------------------------------------------------------------------------
 

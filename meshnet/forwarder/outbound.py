@@ -8,10 +8,12 @@ the socket; the poll is level-triggered and comes back for the rest.
 
 import errno
 import os
+import socket
 from struct import Struct
 from typing import Final
 
 from crypto.session import TAG_BYTES, CounterExhausted
+from meshnet.forwarder.candidates import SocketAddress
 from meshnet.forwarder.counters import Drop
 from meshnet.forwarder.datagram import HEADER, HEADER_BYTES, TYPE_RECORD, Train
 from meshnet.forwarder.facts import Facts
@@ -188,6 +190,30 @@ class Outbound:
     def send_keepalive(self, peer: Peer, session: Session) -> None:
         """Send an empty record: key confirmation, or a sign of life."""
         self._seal_and_send(peer, session, memoryview(KEEPALIVE))
+
+    def send_aside(self, session: Session, plaintext: bytes, address: SocketAddress) -> None:
+        """Send a record of one small datagram to an address that need not be the peer's."""
+        state = self._state
+        data_socket = state.sockets.get(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        if data_socket is None:
+            state.drops[Drop.NO_SOCKET] += 1
+            return
+        total = len(plaintext) + TAG_BYTES
+        header, sealed = state.header, state.sealed
+        HEADER.pack_into(header, 0, TYPE_RECORD, 0, 0, 1, session.remote_index, total, 0, 0)
+        try:
+            session.sealer.seal(header, plaintext, sealed[:total])
+        except CounterExhausted:
+            self._retire(session)
+            return
+        session.sent_records += 1
+        session.sent_bytes += total
+        try:
+            data_socket.sock.sendmsg((header, sealed[:total]), (), 0, address)
+        except BlockingIOError:
+            state.drops[Drop.SOCKET_FULL] += 1
+        except OSError:
+            state.drops[Drop.SEND_FAILED] += 1
 
     def send_staged(self, peer: Peer) -> None:
         """A session exists: send what waited for it, oldest first."""

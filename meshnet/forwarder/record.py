@@ -14,8 +14,10 @@ __all__ = [
     "ETHERNET_BYTES",
     "FRAME_PREFIX",
     "KEEPALIVE",
+    "KIND_ECHO",
     "KIND_FRAME",
     "KIND_KEEPALIVE",
+    "KIND_PROBE",
     "PLAINTEXT_BYTES",
     "RECORD_BYTES",
     "VNET_BYTES",
@@ -25,6 +27,8 @@ __all__ = [
 
 KIND_FRAME: Final = 1
 KIND_KEEPALIVE: Final = 2
+KIND_PROBE: Final = 3
+KIND_ECHO: Final = 4
 VNET_BYTES: Final = 10
 ETHERNET_BYTES: Final = 14
 FRAME_PREFIX: Final = 8

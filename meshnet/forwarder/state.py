@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from meshnet.boundary import Address
+from meshnet.forwarder.candidates import SocketAddress
 from meshnet.forwarder.counters import DropCounters
 from meshnet.forwarder.datagram import HEADER_BYTES, Train, slice_bytes
 from meshnet.forwarder.record import RECORD_BYTES
 from meshnet.forwarder.switch import Network
-from meshnet.forwarder.table import Peer, Session, SocketAddress
+from meshnet.forwarder.table import Peer, Session
 
 __all__ = ["INDEXES_KEPT", "DataSocket", "State"]
 

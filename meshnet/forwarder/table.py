@@ -11,6 +11,7 @@ from typing import Final
 
 from crypto.session import Opener, Sealer
 from meshnet.boundary import Address
+from meshnet.forwarder.candidates import Candidates, SocketAddress
 from meshnet.forwarder.datagram import Train
 from meshnet.forwarder.record import PLAINTEXT_BYTES
 
@@ -21,16 +22,12 @@ __all__ = [
     "STAGED_FRAMES",
     "Peer",
     "Session",
-    "SocketAddress",
 ]
 
 REJECT_AFTER_S: Final = 180.0
 STAGED_FRAMES: Final = 64
 STAGED_BYTES: Final = 256 * 1024
 ALL_FEATURES: Final = 0x1F
-
-SocketAddress = tuple[str, int] | tuple[str, int, int, int]
-"""What Python's socket module takes and gives for AF_INET and AF_INET6."""
 
 
 class Session:
@@ -94,6 +91,7 @@ class Peer:
 
     __slots__ = (
         "address",
+        "candidates",
         "current",
         "features",
         "gso",
@@ -125,6 +123,7 @@ class Peer:
         """The confirmed underlay address as the boundary spells it."""
         self.address: SocketAddress | None = None
         """The same as recvmsg reports it."""
+        self.candidates = Candidates()
         self.send: Callable[..., int] | None = None
         """sendmsg of the socket that reaches `address`."""
         self.gso = False

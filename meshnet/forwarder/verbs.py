@@ -33,7 +33,9 @@ from meshnet.boundary import (
     ReadCounters,
     SendDatagram,
     SessionRow,
+    SetCookieSecrets,
     SetEndpoints,
+    SetHandshakeKeys,
     SetPath,
     SocketRow,
     Stop,
@@ -73,10 +75,12 @@ class Verbs:
         self._owner = owner
         self._connection: socket.socket | None = None
         self._writing = False
-        self._configured = Configure(mesh=b"", peer=b"", suite=Suite.AESGCM.value, mac1_key=b"")
+        self._configured = Configure(mesh=b"", peer=b"", suite=Suite.AESGCM.value)
         self.on_stop: Callable[[], None] = loop.stop
         self._apply: dict[type, Callable[[Any, list[int]], None]] = {
             Configure: self._configure,
+            SetHandshakeKeys: self._set_handshake_keys,
+            SetCookieSecrets: self._set_cookie_secrets,
             AddSocket: self._add_socket,
             AddNetwork: self._add_network,
             DropNetwork: self._drop_network,
@@ -217,7 +221,12 @@ class Verbs:
     def _configure(self, verb: Configure, _: list[int]) -> None:
         Suite(verb.suite)
         self._configured = verb
-        self._work.admission.set_key(verb.mac1_key)
+
+    def _set_handshake_keys(self, verb: SetHandshakeKeys, _: list[int]) -> None:
+        self._work.admission.set_keys(verb.keys)
+
+    def _set_cookie_secrets(self, verb: SetCookieSecrets, _: list[int]) -> None:
+        self._work.admission.set_cookie_secrets(verb.current, verb.previous)
 
     def _add_socket(self, verb: AddSocket, descriptors: list[int]) -> None:
         state = self._state
@@ -272,20 +281,21 @@ class Verbs:
         if not state.claim_index(verb.index):
             raise ValueError(f"session {verb.index} was installed before")
         peer = state.peer(verb.peer)
-        state.set_path(peer, verb.address, verb.mtu)
+        if verb.initiator or peer.current is None or verb.address == peer.remote:
+            state.set_path(peer, verb.address, verb.mtu)
+        # Else: whoever passed the initiation on was there, and the first record from there begins a probe.
         peer.features = verb.features
         peer.largest = min(verb.largest_record - TAG_BYTES, PLAINTEXT_BYTES)
         session = Session(peer, verb.index, verb.remote_index, sealer, opener, initiator=verb.initiator, now=state.now)
         state.sessions[verb.index] = session
         for old in peer.install(session):
             state.end_session(old)
-        self._work.path_set(peer)
         self._work.installed(session)
 
     def _set_path(self, verb: SetPath, _: list[int]) -> None:
         peer = self._state.peers.get(verb.peer)
-        if peer is not None and self._state.set_path(peer, verb.address, verb.mtu):
-            self._work.path_set(peer)
+        if peer is not None:
+            self._state.set_path(peer, verb.address, verb.mtu)
 
     def _drop_session(self, verb: DropSession, _: list[int]) -> None:
         session = self._state.sessions.get(verb.index)
@@ -298,14 +308,9 @@ class Verbs:
             self._state.drop_peer(peer)
 
     def _send_datagram(self, verb: SendDatagram, _: list[int]) -> None:
-        host, port = verb.address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        held = self._state.sockets.get(family)
-        if held is None:
-            self._state.drops[Drop.NO_SOCKET] += 1
-            return
+        self._work.admission.sent(verb.data)
         try:
-            held.sock.sendto(verb.data, socket_address(host, port))
+            self._work.send_datagram(verb.data, socket_address(*verb.address))
         except OSError:
             self._state.drops[Drop.SEND_FAILED] += 1
 

@@ -15,7 +15,9 @@ from meshnet.boundary import BoundaryError, Fact, Verb, decode_fact, decode_verb
 PEER, MAC = b"\x01" * 32, b"\x02\0\0\0\0\1"
 ADDRESS = ("192.0.2.1", 6799)
 VERBS: list[Verb] = [
-    boundary.Configure(mesh=b"m" * 16, peer=PEER, suite="AESGCM", mac1_key=b"k" * 32),
+    boundary.Configure(mesh=b"m" * 16, peer=PEER, suite="AESGCM"),
+    boundary.SetHandshakeKeys(keys=[boundary.HandshakeKeyRow(epoch=255, mac1_key=b"k" * 32, cookie_key=b"c" * 32)]),
+    boundary.SetCookieSecrets(current=b"1" * 32, previous=b"2" * 32),
     boundary.AddSocket(family=2, port=6799, gso=True, gro=False),
     boundary.AddNetwork(number=1, device="mt00000001", mtu=1500, features=31),
     boundary.DropNetwork(number=1),
@@ -159,3 +161,27 @@ def test_a_refusal_shows_no_key() -> None:
     with pytest.raises(BoundaryError) as caught:
         decode_verb(raw)
     assert "secret" not in str(caught.value)
+
+
+def test_no_key_is_in_the_text_of_a_verb() -> None:
+    key = b"\xab" * 32
+    row = boundary.HandshakeKeyRow(1, key, key)
+    verbs = [
+        boundary.SetHandshakeKeys(keys=[row]),
+        boundary.SetCookieSecrets(current=key, previous=key),
+        boundary.InstallSession(
+            peer=b"p" * 32,
+            index=1,
+            remote_index=2,
+            send_key=key,
+            receive_key=key,
+            initiator=True,
+            address=("192.0.2.1", 6799),
+            mtu=1500,
+            features=0,
+            largest_record=64_000,
+        ),
+    ]
+    for verb in (row, *verbs):
+        assert "\\xab" not in repr(verb)
+        assert type(verb).__name__ in repr(verb)

@@ -18,9 +18,11 @@ from meshnet.boundary import (
     Configure,
     Counters,
     Fact,
+    HandshakeKeyRow,
     Hello,
     InstallSession,
     ReadCounters,
+    SetHandshakeKeys,
     Verb,
     decode_fact,
     encode,
@@ -35,7 +37,8 @@ from tests.unit.forwarder.fakes import FakeTap, until
 MESH, OWN, PEER = b"m" * 16, b"o" * 32, b"p" * 32
 BOOT = b"bootboot"
 SEND_KEY, RECEIVE_KEY = b"s" * 32, b"r" * 32
-CONFIGURE = Configure(mesh=MESH, peer=OWN, suite="AESGCM", mac1_key=b"k" * 32)
+CONFIGURE = Configure(mesh=MESH, peer=OWN, suite="AESGCM")
+HANDSHAKE_KEYS = SetHandshakeKeys(keys=[HandshakeKeyRow(epoch=0, mac1_key=b"k" * 32, cookie_key=b"c" * 32)])
 F = TypeVar("F", bound=Fact)
 
 
@@ -140,6 +143,7 @@ class Station:
         client = self.connect()
         await client.fact(Hello)
         client.send(CONFIGURE)
+        client.send(HANDSHAKE_KEYS)
         await self.give_socket(client)
         self.give_network(client, 1)
         await client.settle()

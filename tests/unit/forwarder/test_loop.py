@@ -11,15 +11,18 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
+from crypto.cookie import cookie, open_reply
 from meshnet.boundary import MESSAGE_BYTES, Fact, Handshake, Progress, SessionEnded, Trouble, encode
 from meshnet.forwarder import loop as module
+from meshnet.forwarder.admission import LOAD_PER_S
+from meshnet.forwarder.buckets import BURST
 from meshnet.forwarder.counters import Drop
 from meshnet.forwarder.facts import Facts
 from meshnet.forwarder.loop import EXPIRE_S, KEEPALIVE_S, ORPHAN_S, TICK_S, Loop
 from meshnet.forwarder.state import State
 from meshnet.forwarder.table import REJECT_AFTER_S
 from tests.unit.forwarder.fakes import Rig, Side, connect, current, ethernet, send_train, until
-from tests.unit.forwarder.test_admission import KEY, handshake
+from tests.unit.forwarder.test_admission import COOKIE_KEY, ROWS, SECRET, handshake
 
 
 class Clock:
@@ -241,7 +244,7 @@ def test_without_a_meshnetd_it_ends_after_300_seconds(rig: Rig, clock: Clock) ->
 
 def test_a_handshake_goes_up_and_junk_is_counted(rig: Rig) -> None:
     side = rig.side()
-    side.work.admission.set_key(KEY)
+    side.work.admission.set_keys(ROWS)
     sender = rig.socket()
     for datagram in (handshake(), handshake(key=b"x" * 32), handshake()[:-1], b"\x09" + bytes(200)):
         sender.sendto(datagram, side.address)
@@ -250,9 +253,31 @@ def test_a_handshake_goes_up_and_junk_is_counted(rig: Rig) -> None:
     assert side.drops == {"handshake_mac": 1, "handshake_length": 1, "unknown_type": 1}
 
 
+def test_under_load_a_cookie_goes_to_the_sender(rig: Rig) -> None:
+    side = rig.side()
+    side.work.admission.set_keys(ROWS)
+    side.work.admission.set_cookie_secrets(SECRET, b"")
+    sender = rig.socket()
+    for number in range(LOAD_PER_S + 1):
+        sender.sendto(handshake(fill=number), side.address)
+        side.receive()
+    # The address has used its burst up long before, which is another reason not to let it pass.
+    assert side.drops == {"handshake_rate": LOAD_PER_S - int(BURST), "handshake_no_cookie": 1}
+    last = handshake(fill=LOAD_PER_S)
+    assert open_reply(COOKIE_KEY, last[-32:-16], sender.recv(2000)) == cookie(SECRET, *sender.getsockname())
+    assert Handshake(address=sender.getsockname(), data=last) not in side.told()
+
+
+def test_what_cannot_be_sent_is_counted(rig: Rig) -> None:
+    side = rig.side()
+    side.work.send_datagram(b"\1", ("::1", 9, 0, 0))
+    side.work.send_datagram(b"\1", ("127.0.0.1", 0))
+    assert side.drops == {"no_socket": 1, "send_failed": 1}
+
+
 def test_coalesced_handshakes_are_judged_one_by_one(rig: Rig) -> None:
     side = rig.side()
-    side.work.admission.set_key(KEY)
+    side.work.admission.set_keys(ROWS)
     send_train(rig.socket(), [handshake(fill=number) for number in range(5)], side.address)
     side.receive()
     assert [fact.data for fact in side.told() if isinstance(fact, Handshake)] == [handshake(fill=n) for n in range(5)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from crypto.cookie import cookie, open_reply
 from meshnet.boundary import (
     FACTS_QUEUED,
     VERSION,
@@ -18,10 +19,13 @@ from meshnet.boundary import (
     EndpointRow,
     Fact,
     Handshake,
+    HandshakeKeyRow,
     Hello,
     SendDatagram,
     SessionEnded,
+    SetCookieSecrets,
     SetEndpoints,
+    SetHandshakeKeys,
     SetPath,
     Stop,
     Trouble,
@@ -43,7 +47,7 @@ from tests.unit.forwarder.station import (
     refused,
     serving,
 )
-from tests.unit.forwarder.test_admission import handshake
+from tests.unit.forwarder.test_admission import cookie_reply, handshake
 
 MAC, OTHER = b"\x02\0\0\0\0\1", b"\x02\0\0\0\0\2"
 
@@ -169,12 +173,70 @@ async def test_a_meshnetd_that_reads_nothing_blocks_nobody_and_loses_the_oldest(
 # --- verbs -----------------------------------------------------------------------------------------------------------
 
 
-async def test_configure_sets_the_identity_and_the_mac1_key(station: Station, far: socket.socket) -> None:
+async def test_configure_sets_the_identity_and_handshake_keys_what_goes_up(
+    station: Station, far: socket.socket
+) -> None:
     client = await station.meshnetd()
     address = station.state.sockets[2].sock.getsockname()
     far.sendto(handshake(), address)
     assert (await client.fact(Handshake)).data == handshake()
+    client.send(SetHandshakeKeys(keys=[HandshakeKeyRow(epoch=1, mac1_key=b"n" * 32, cookie_key=b"c" * 32)]))
+    await client.settle()
+    far.sendto(handshake(fill=2), address)
+    far.sendto(handshake(key=b"n" * 32, epoch=1), address)
+    assert (await client.fact(Handshake)).data == handshake(key=b"n" * 32, epoch=1)
+    assert station.state.drops[Drop.HANDSHAKE_MAC] == 1
     assert (await station.connect().fact(Hello)).peer == OWN
+
+
+async def test_cookie_secrets_make_the_cookies(station: Station) -> None:
+    client = await station.meshnetd()
+    older, newer = b"1" * 32, b"2" * 32
+    for current, previous in ((older, b""), (newer, older)):
+        client.send(SetCookieSecrets(current=current, previous=previous))
+        await client.settle()
+        reply, number = b"", int.from_bytes(current[:3])
+        while not reply:
+            number += 1
+            reply = station.work.admission.judge(handshake(fill=number), "192.0.2.1", 9, 1.0).reply
+        jar = open_reply(b"c" * 32, handshake(fill=number)[-32:-16], reply)
+        assert jar == cookie(current, "192.0.2.1", 9)
+    with_older = handshake(fill=1, jar=cookie(older, "192.0.2.2", 9))
+    assert station.work.admission.judge(with_older, "192.0.2.2", 9, 1.0).drop is None
+
+
+async def test_answers_to_what_was_sent_are_let_through(station: Station, far: socket.socket) -> None:
+    client = await station.meshnetd()
+    address = station.state.sockets[2].sock.getsockname()
+    reply = cookie_reply(0x77)
+    far.sendto(reply, address)
+    await until(lambda: station.state.drops[Drop.COOKIE_UNASKED] == 1)
+    client.send(SendDatagram(address=far.getsockname(), data=handshake(fill=0x77)))
+    await client.settle()
+    far.sendto(reply, address)
+    assert (await client.fact(Handshake)).data == reply
+
+
+async def test_a_responders_new_session_moves_no_live_peer(station: Station, far: socket.socket) -> None:
+    # An initiation shows where somebody passed it on, not where the peer is: the first record from there is probed.
+    client = await station.meshnetd()
+    station.install(client, far.getsockname())
+    elsewhere = ("127.0.0.1", 9)
+    station.install(client, elsewhere, index=12, initiator=False, mtu=1280)
+    await client.settle()
+    peer = station.state.peers[PEER]
+    assert (peer.remote, peer.mtu, peer.current is station.state.sessions[11]) == (far.getsockname(), 1500, True)
+    station.install(client, far.getsockname(), index=13, initiator=False, mtu=1400)
+    await client.settle()
+    assert (peer.remote, peer.mtu) == (far.getsockname(), 1400)
+    station.install(client, elsewhere, index=14, initiator=True)
+    await client.settle()
+    assert peer.remote == elsewhere, "the key confirmation must reach the responder where it answered"
+    client.send(DropSession(index=14))
+    client.send(DropSession(index=11))
+    station.install(client, far.getsockname(), index=15, initiator=False)
+    await client.settle()
+    assert peer.remote == far.getsockname(), "without a session there is no bulk to protect"
 
 
 async def test_a_network_given_again_keeps_its_table_and_reads_the_new_device(station: Station) -> None:

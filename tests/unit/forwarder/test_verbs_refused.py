@@ -13,15 +13,19 @@ import pytest
 from crypto.primitives import Suite
 from crypto.session import Sealer
 from meshnet.boundary import (
+    HANDSHAKE_KEYS,
     MESSAGE_BYTES,
     AddNetwork,
     AddSocket,
     Configure,
     DropSession,
     EndpointRow,
+    HandshakeKeyRow,
     Hello,
     SendDatagram,
+    SetCookieSecrets,
     SetEndpoints,
+    SetHandshakeKeys,
     SetPath,
     Trouble,
     Verb,
@@ -107,8 +111,14 @@ ODD_INSTALLS: list[dict[str, Any]] = [
     dict(address=("127.0.0.1\0", 9)),
 ]
 ODD_VERBS: list[Verb] = [
-    Configure(mesh=MESH, peer=OWN, suite="ROT13", mac1_key=b"k" * 32),
-    Configure(mesh=MESH, peer=OWN, suite="AESGCM", mac1_key=b"k" * 33),
+    Configure(mesh=MESH, peer=OWN, suite="ROT13"),
+    Configure(mesh=MESH, peer=b"o" * 33, suite="AESGCM"),
+    SetHandshakeKeys(keys=[HandshakeKeyRow(epoch=256, mac1_key=b"k" * 32, cookie_key=b"c" * 32)]),
+    SetHandshakeKeys(keys=[HandshakeKeyRow(epoch=1, mac1_key=b"k" * 33, cookie_key=b"c" * 32)]),
+    SetHandshakeKeys(keys=[HandshakeKeyRow(epoch=1, mac1_key=b"k" * 32, cookie_key=b"c" * 31)]),
+    SetHandshakeKeys(keys=[HandshakeKeyRow(1, b"k" * 32, b"c" * 32)] * (HANDSHAKE_KEYS + 1)),
+    SetCookieSecrets(current=b"", previous=b""),
+    SetCookieSecrets(current=b"1" * 32, previous=b"2" * 31),
     AddSocket(family=2, port=1, gso=True, gro=True),
     AddNetwork(number=1, device="mt1", mtu=1500, features=31),
     SetPath(peer=PEER, address=("127.0.0.1", 70_000), mtu=1500),
