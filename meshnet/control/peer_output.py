@@ -9,9 +9,19 @@ from dataclasses import dataclass, field
 
 from crypto.handshake import Established
 from meshnet.boundary import Address
-from meshnet.control.remote import State
+from meshnet.control.remote import Remote, State
 
-__all__ = ["DropSession", "InstallSession", "Output", "PeerState", "PeerView", "SendDatagram", "install"]
+__all__ = [
+    "DropSession",
+    "InstallSession",
+    "Output",
+    "PeerState",
+    "PeerView",
+    "ReserveStamps",
+    "SendDatagram",
+    "install",
+    "state_change",
+]
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,13 @@ class PeerState:
 
 
 @dataclass(frozen=True)
+class ReserveStamps:
+    """Make it durable that our stamps up to ``until`` (12 bytes) may have been used, then say ``stamps_reserved``."""
+
+    until: bytes
+
+
+@dataclass(frozen=True)
 class PeerView:
     """What status shows of a peer: ``session_age_s`` is ``None`` without a session in use."""
 
@@ -62,7 +79,7 @@ class PeerView:
     address: Address | None
 
 
-Output = SendDatagram | InstallSession | DropSession | PeerState
+Output = SendDatagram | InstallSession | DropSession | PeerState | ReserveStamps
 
 
 def install(
@@ -81,3 +98,12 @@ def install(
         largest_record=record,
         version=established.choice.version,
     )
+
+
+def state_change(remote: Remote) -> list[Output]:
+    """The output for a peer's state, if it is another than was told last."""
+    state = remote.state
+    if state == remote.reported:
+        return []
+    remote.reported = state
+    return [PeerState(remote.peer_id, state)]

@@ -14,6 +14,8 @@ from typing import Final, Literal
 from crypto import lifetime
 from crypto.handshake import Initiation
 from meshnet.boundary import Address, ProgressRow
+from meshnet.control.cookies import Given
+from meshnet.control.freshness import Freshness
 
 __all__ = ["CANDIDATES_MAX", "SESSIONS_MAX", "Attempt", "Remote", "Session", "State"]
 
@@ -56,16 +58,21 @@ class Session:
 class Attempt:
     """A handshake being tried: since when, how often, and when again.
 
-    ``initiation`` is the one that may still be answered; there is none while the other peer's own initiation has
-    the right of way, or while too many handshakes are under way.
+    ``initiation`` is the one that may still be answered, ``static`` our key (32 bytes) that it was made with; there is
+    none while the other peer's own initiation has the right of way, while too many handshakes are under way, and while
+    its stamp is not reserved (``waits``).
     """
 
     since: float
     retry_at: float
     tries: int = 0
     initiation: Initiation | None = None
+    static: bytes = b""
     sent_at: float = -1.0
     sent_to: Address | None = None
+    waits: bool = False
+    hurried: tuple[bytes, ...] = ()
+    """The cookies for which this attempt did not wait until its next try."""
 
 
 @dataclass(slots=True)
@@ -75,12 +82,19 @@ class Remote:
     peer_id: bytes
     static: bytes
     addresses: tuple[Address, ...]
+    tags: tuple[bytes, ...]
+    """Which mesh secrets it holds, 8 bytes each; empty while that is not known."""
+    fresh: Freshness
+    former: list[tuple[bytes, float]] = field(default_factory=list)
+    """Static keys it had, and until when they are its own still; the oldest first."""
     proved: Address | None = None
-    """Where the peer's last authenticated datagram came from."""
+    """Where the peer is reached: where a response came to us from, or its forwarder's probe was answered."""
+    heard: Address | None = None
+    """Where its last initiation came from: a place to try, but whoever passes a datagram on may be there."""
     boot: bytes = b""
     """The forwarder of the peer that took part in the last handshake."""
-    stamp: bytes = b""
-    """The greatest stamp of an initiation it sent."""
+    given: Given | None = None
+    """The last cookie it gave us."""
     sessions: dict[int, Session] = field(default_factory=dict)
     current: Session | None = None
     attempt: Attempt | None = None
@@ -97,9 +111,9 @@ class Remote:
         return "down" if self.unreachable else "idle"
 
     def candidates(self) -> list[Address]:
-        """Where to try, the address proved last first."""
-        proved = [] if self.proved is None else [self.proved]
-        return list(dict.fromkeys((*proved, *self.addresses)))[:CANDIDATES_MAX]
+        """Where to try, the address proved last first, then the one heard from."""
+        found = (address for address in (self.proved, self.heard, *self.addresses) if address is not None)
+        return list(dict.fromkeys(found))[:CANDIDATES_MAX]
 
     def add(self, session: Session) -> None:
         """Remembers an installed session; the oldest that is not in use makes room."""
@@ -121,6 +135,7 @@ class Remote:
     def due(self) -> float | None:
         """When the next timer of this peer is due, if there is one."""
         times = [lifetime.expires_at(held.created) for held in self.sessions.values()]
+        times += [until for _, until in self.former]
         if self.attempt is not None:
             times.append(self.attempt.retry_at)
         if self.current is not None and self.current.unanswered_since is not None:

@@ -1,8 +1,8 @@
-"""The sessions of this host: the pure handshakes of `peers` joined to the forwarder, the clock and the routes.
+"""The sessions of this host: the pure handshakes of `peers` joined to the forwarder, the clock, the disk and the paths.
 
-Rule: decides nothing about handshakes; it carries facts in, verbs out, and arms the one timer.  The path MTU of a peer
-is the route's as the kernel knows it, asked when a session is installed and every ROUTES_S, unless the operator gave
-one; until the answer is there the smallest MTU serves, so nothing waits for it.
+Rule: decides nothing about handshakes; it carries facts in, verbs out, and arms the one timer.  The forwarder is told
+which handshake datagrams to admit, and the secrets of cookies, before anything else; stamps are durable before they are
+used.  A disk that fails does not stop handshakes: stamps then count in this run alone, and a notice says so.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from crypto.handshake import Local
+from crypto.cookie import SECRET_LIFE_S
+from crypto.handshake import Local, handshake_keys
 from meshnet.boundary import (
     Address,
     Counters,
@@ -23,6 +24,7 @@ from meshnet.boundary import (
     DropSession,
     Fact,
     Handshake,
+    HandshakeKeyRow,
     InstallSession,
     Moved,
     Progress,
@@ -30,26 +32,29 @@ from meshnet.boundary import (
     SendDatagram,
     SessionEnded,
     SessionRow,
-    SetPath,
+    SetCookieSecrets,
+    SetHandshakeKeys,
     Trouble,
     Wanted,
 )
-from meshnet.control import peers
+from meshnet.control import peer_output
+from meshnet.control.paths import Paths
 from meshnet.control.peers import Peers
 from meshnet.control.remote import State
+from meshnet.control.row import Row
+from meshnet.control.store import Store
 from meshnet.control.supervise import Supervisor
-from meshnet.host.errors import HostError
+from meshnet.errors import MeshnetError
 from meshnet.host.ports import NetlinkPort
 
-__all__ = ["LARGEST_RECORD", "SMALLEST_MTU", "SessionFacts", "Sessions", "parse_address"]
+__all__ = ["LARGEST_RECORD", "STAMPS_KEY", "STAMPS_SPACE", "SessionFacts", "Sessions", "parse_address"]
 
 log = logging.getLogger(__name__)
 
 LARGEST_RECORD: Final = 64_000
-SMALLEST_MTU: Final = 1280
-ROUTES_S: Final = 30.0
 COUNTERS_S: Final = 1.0
-PATHS_KEPT: Final = 8192
+STAMPS_SPACE: Final = "stamps"
+STAMPS_KEY: Final = b"reserved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,16 @@ class SessionFacts:
     session_age_s: float | None
     last_receive_s: float | None
     address: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What gossip says of a peer."""
+
+    static: bytes
+    addresses: list[Address]
+    tags: tuple[bytes, ...]
+    boot: bytes
 
 
 def parse_address(text: str) -> Address:
@@ -79,6 +94,7 @@ class Sessions:
         own: bytes,
         local: Local,
         supervisor: Supervisor,
+        store: Store,
         netlink: NetlinkPort,
         clock: Callable[[], float],
         rng: random.Random,
@@ -88,31 +104,28 @@ class Sessions:
         self._own = own
         self._local = local
         self._supervisor = supervisor
-        self._netlink = netlink
+        self._store = store
         self._clock = clock
         self._rng = rng
-        self._underlay_mtu = underlay_mtu
         self._features = features
         self._peers: Peers | None = None
-        self._mtus: dict[str, int] = {}
-        """Host of an address → what the route to it was last known to carry."""
-        self._sent_mtus: dict[bytes, int] = {}
-        """Peer → the MTU the forwarder was told."""
-        self._paths: dict[bytes, Address] = {}
+        self._paths = Paths(netlink, underlay_mtu, supervisor.send)
         self._received: dict[bytes, float] = {}
         self._of_session: dict[int, bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._routes: asyncio.Task[None] | None = None
+        self._cookie_timer: asyncio.TimerHandle | None = None
+        self._cookie_secret = self._former_cookie_secret = b""
         self._asking: dict[int, asyncio.Future[Counters]] = {}
         self._requests = 0
-        self._lookups: set[asyncio.Task[None]] = set()
-        self._known: dict[bytes, tuple[bytes, list[Address]]] = {}
-        self._boots: dict[bytes, bytes] = {}
+        self._commits: set[asyncio.Task[None]] = set()
+        self._known: dict[bytes, _Known] = {}
         self.forwarder_since = clock()
         self.counters_of_handshakes: Counter[str] = Counter()
+        self.notice: Callable[[str, str, str], None] = lambda what, why, fix: None
+        """Takes what an operator should read: what, why, what to do."""
 
     def start(self, boot: bytes, held: Sequence[SessionRow]) -> None:
-        """Begin with what the forwarder holds; peers may be known already."""
+        """Begin with what the forwarder holds; peers may be known already. Reads the store; raises MeshnetError."""
         self._peers = Peers(
             self._local,
             boot,
@@ -121,54 +134,71 @@ class Sessions:
             wall_ns=time.time_ns,
             features=self._features(),
             largest_record=LARGEST_RECORD,
+            reserved=dict(self._store.load(STAMPS_SPACE)).get(STAMPS_KEY, b""),
         )
         self.counters_of_handshakes = self._peers.counters
-        for peer, (static, addresses) in self._known.items():
-            self._do(self._peers.know(peer, static, addresses))
+        self._send_handshake_keys()
+        self._turn_cookie_secrets()
+        now = self._clock()
+        for peer, known in self._known.items():
+            self._do(self._peers.know(peer, known.static, known.addresses, known.tags, now))
         for row in held:
             self._of_session[row.index] = row.peer
-            self._paths[row.peer] = row.address
-        self._do(self._peers.adopted(held, self._clock()))
-        self._routes = asyncio.get_running_loop().create_task(self._watch_routes(), name="routes")
+            if row.current:
+                self._paths.adopt(row.peer, row.address)
+        self._do(self._peers.adopted(held, now))
+        self._paths.start()
 
     def close(self) -> None:
         """Stop every timer and task; sessions go on in the forwarder."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for task in [self._routes, *self._lookups]:
-            if task is not None:
-                task.cancel()
+        for timer in (self._timer, self._cookie_timer):
+            if timer is not None:
+                timer.cancel()
+        for task in self._commits:
+            task.cancel()
+        self._paths.close()
+
+    def rekeyed(self, local: Local) -> None:
+        """The keyring or the static keys are others now; sessions go on."""
+        self._local = local
+        if self._peers is not None:
+            self._peers.rekeyed(local)
+            self._send_handshake_keys()
 
     # --- what gossip says ------------------------------------------------------------------------------------------
 
-    def know(self, peer: bytes, static: bytes, addresses: Sequence[str], boot: bytes) -> None:
-        """A peer exists; its addresses may have changed, and its forwarder may be a new one (`boot`)."""
+    def know(
+        self, peer: bytes, static: bytes, addresses: Sequence[str], boot: bytes, tags: Sequence[bytes] = ()
+    ) -> None:
+        """A peer exists; its addresses may have changed, its static key and the mesh secrets it holds (`tags`) too.
+
+        Its forwarder may be a new one (`boot`).
+        """
         if peer == self._own:
             return
-        rebooted = self._boots.get(peer, boot) != boot
-        self._boots[peer] = boot
         parsed = []
         for text in addresses:
             try:
                 parsed.append(parse_address(text))
             except ValueError:
                 continue
-        self._known[peer] = (static, parsed)
+        before = self._known.get(peer)
+        self._known[peer] = _Known(static, parsed, tuple(tags), boot)
         if self._peers is not None:
-            self._do(self._peers.know(peer, static, parsed))
-            if rebooted:
-                self._do(self._peers.rebooted(peer, boot, self._clock()))
+            now = self._clock()
+            self._do(self._peers.know(peer, static, parsed, tags, now))
+            if before is not None and before.boot != boot:
+                self._do(self._peers.rebooted(peer, boot, now))
 
     def forget(self, peer: bytes) -> None:
-        """A peer left."""
+        """A peer left, or may not speak any more; nothing of it is kept."""
         self._known.pop(peer, None)
-        self._boots.pop(peer, None)
-        self._sent_mtus.pop(peer, None)
-        self._paths.pop(peer, None)
         self._received.pop(peer, None)
+        self._paths.forget(peer)
         if self._peers is not None:
             self._do(self._peers.forget(peer))
         self._supervisor.send(DropPeer(peer=peer))
+        self._of_session = {index: holder for index, holder in self._of_session.items() if holder != peer}
 
     # --- what the forwarder says -----------------------------------------------------------------------------------
 
@@ -195,9 +225,11 @@ class Sessions:
                 self._of_session.pop(index, None)
                 self._do(handshakes.session_lost(index))
             case Moved(peer=peer, address=address):
-                log.info("peer=%s moved to %s", peer.hex()[:16], address)
-                handshakes.moved(peer, address)
-                self._set_path(peer, address)
+                # One that was forgotten a moment ago may still have moved in the forwarder.
+                if handshakes.knows(peer):
+                    log.info("peer=%s moved to %s", peer.hex()[:16], address)
+                    handshakes.moved(peer, address)
+                    self._paths.moved(peer, address)
             case Counters(request=request):
                 waiting = self._asking.pop(request, None)
                 if waiting is not None and not waiting.done():
@@ -212,6 +244,8 @@ class Sessions:
         self.forwarder_since = self._clock()
         self._of_session.clear()
         if self._peers is not None:
+            self._send_handshake_keys()
+            self._send_cookie_secrets()
             self._do(self._peers.restarted(boot, self._clock()))
 
     # --- what others ask -------------------------------------------------------------------------------------------
@@ -244,24 +278,26 @@ class Sessions:
 
     # --- doing -----------------------------------------------------------------------------------------------------
 
-    def _do(self, outputs: Sequence[peers.Output]) -> None:
+    def _do(self, outputs: Sequence[peer_output.Output]) -> None:
         for output in outputs:
             match output:
-                case peers.SendDatagram(address, data):
+                case peer_output.SendDatagram(address, data):
                     self._supervisor.send(SendDatagram(address=address, data=data))
-                case peers.InstallSession():
+                case peer_output.InstallSession():
                     self._install(output)
-                case peers.DropSession(index):
+                case peer_output.DropSession(index):
                     self._of_session.pop(index, None)
                     self._supervisor.send(DropSession(index=index))
-                case peers.PeerState(peer, state):
+                case peer_output.ReserveStamps(until):
+                    task = asyncio.get_running_loop().create_task(self._reserve(until), name="stamps")
+                    self._commits.add(task)
+                    task.add_done_callback(self._commits.discard)
+                case peer_output.PeerState(peer, state):
                     log.info("peer=%s state=%s", peer.hex()[:16], state)
         self._arm()
 
-    def _install(self, output: peers.InstallSession) -> None:
+    def _install(self, output: peer_output.InstallSession) -> None:
         self._of_session[output.local_index] = output.peer_id
-        self._paths[output.peer_id] = output.address
-        mtu = self._sent_mtus[output.peer_id] = self._mtu(output.address)
         self._supervisor.send(
             InstallSession(
                 peer=output.peer_id,
@@ -271,49 +307,38 @@ class Sessions:
                 receive_key=output.receive_key,
                 initiator=output.initiator,
                 address=output.address,
-                mtu=mtu,
+                mtu=self._paths.installed(output.peer_id, output.address),
                 features=output.features,
                 largest_record=output.largest_record,
             )
         )
-        self._look_up(output.peer_id, output.address)
 
-    def _set_path(self, peer: bytes, address: Address) -> None:
-        self._paths[peer] = address
-        mtu = self._sent_mtus[peer] = self._mtu(address)
-        self._supervisor.send(SetPath(peer=peer, address=address, mtu=mtu))
-        self._look_up(peer, address)
-
-    def _mtu(self, address: Address) -> int:
-        return self._underlay_mtu or self._mtus.get(address[0], SMALLEST_MTU)
-
-    def _look_up(self, peer: bytes, address: Address) -> None:
-        if self._underlay_mtu is not None:
-            return
-        task = asyncio.get_running_loop().create_task(self._ask_route(peer, address))
-        self._lookups.add(task)
-        task.add_done_callback(self._lookups.discard)
-
-    async def _ask_route(self, peer: bytes, address: Address) -> None:
+    async def _reserve(self, until: bytes) -> None:
         try:
-            mtu = await self._netlink.route_mtu(address[0].partition("%")[0])
-        except HostError as error:
-            log.info("no route to %s: %s", address[0], error.why)
-            return
-        if self._paths.get(peer) != address:
-            return
-        if len(self._mtus) >= PATHS_KEPT:
-            self._mtus.clear()
-        self._mtus[address[0]] = mtu
-        if self._sent_mtus.get(peer) != mtu:
-            self._sent_mtus[peer] = mtu
-            self._supervisor.send(SetPath(peer=peer, address=address, mtu=mtu))
+            await self._store.commit([Row(STAMPS_SPACE, STAMPS_KEY, until)])
+        except MeshnetError as error:
+            why = f"{error.why}; until it can, the first handshakes after a restart take one more round trip"
+            self.notice("time stamps of handshakes cannot be stored", why, error.fix)
+        if self._peers is not None:
+            self._do(self._peers.stamps_reserved(until, self._clock()))
 
-    async def _watch_routes(self) -> None:
-        while True:
-            await asyncio.sleep(ROUTES_S)
-            for peer, address in list(self._paths.items()):
-                await self._ask_route(peer, address)
+    def _send_handshake_keys(self) -> None:
+        keys = handshake_keys(self._local.keyring, self._local.statics())
+        rows = [HandshakeKeyRow(key.epoch, key.mac1_key, key.cookie_key) for key in keys]
+        self._supervisor.send(SetHandshakeKeys(keys=rows))
+
+    def _send_cookie_secrets(self) -> None:
+        verb = SetCookieSecrets(current=self._cookie_secret, previous=self._former_cookie_secret)
+        self._supervisor.send(verb)
+
+    def _turn_cookie_secrets(self) -> None:
+        """A new secret for cookies; the one before is accepted for as long again."""
+        self._former_cookie_secret, self._cookie_secret = self._cookie_secret, os.urandom(32)
+        if self._peers is not None:
+            self._peers.cookies(self._cookie_secret, self._former_cookie_secret)
+        self._send_cookie_secrets()
+        loop = asyncio.get_running_loop()
+        self._cookie_timer = loop.call_later(SECRET_LIFE_S, self._turn_cookie_secrets)
 
     def _arm(self) -> None:
         if self._timer is not None:

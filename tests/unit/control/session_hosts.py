@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar, cast
 
 from crypto.keys import StaticKey
-from meshnet.boundary import Address, Handshake, InstallSession, SendDatagram, SetPath, Verb, Wanted
+from crypto.tai64n import stamp
+from meshnet.boundary import (
+    Address,
+    Handshake,
+    InstallSession,
+    SendDatagram,
+    SessionRow,
+    SetCookieSecrets,
+    SetHandshakeKeys,
+    SetPath,
+    Verb,
+    Wanted,
+)
+from meshnet.control.row import PutLike
 from meshnet.control.sessions import Sessions
+from meshnet.control.store import Store, StoreError
 from meshnet.control.supervise import Supervisor
 from meshnet.host.memory import MemoryNetlink
 from tests.unit.control.handshaking import AT_LARGE, AT_SMALL, LARGE, LARGE_ID, SMALL, SMALL_ID, local
@@ -44,6 +59,25 @@ class FakeSupervisor:
         return taken
 
 
+class FakeStore:
+    """Rows in memory; a commit takes effect in the next turn of the loop, or fails with `error`."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, bytes], bytes | None] = {}
+        self.error: StoreError | None = None
+        self.commits = 0
+
+    def load(self, space: str) -> list[tuple[bytes, bytes]]:
+        return [(key, value) for (held, key), value in self.rows.items() if held == space and value is not None]
+
+    async def commit(self, puts: Iterable[PutLike]) -> None:
+        await turns(1)
+        if self.error is not None:
+            raise self.error
+        self.commits += 1
+        self.rows.update({(put.space, put.key): put.value for put in puts})
+
+
 class Host:
     """One peer's sessions on a clock that a test moves; `other` answers for the address of the one it talks to."""
 
@@ -53,17 +87,27 @@ class Host:
         self.own, self.static, self.address = own, static, address
         self.now = 1000.0
         self.supervisor = FakeSupervisor()
+        self.store = FakeStore()
         self.netlink = MemoryNetlink()
         self.sessions = Sessions(
             own,
             local(static),
             cast("Supervisor", self.supervisor),
+            cast("Store", self.store),
             self.netlink,
             lambda: self.now,
             random.Random(1),
             underlay_mtu,
             lambda: features,
         )
+
+    def start(self, boot: bytes = BOOT, held: Sequence[SessionRow] = ()) -> None:
+        """Begin, with stamps reserved for the time of a test; that the forwarder was told its keys is not written."""
+        self.sessions.start(boot, held)
+        assert self.sessions._peers is not None
+        self.sessions._peers.stamps_reserved(stamp(time.time_ns() + 10**13), self.now)
+        told = (SetHandshakeKeys, SetCookieSecrets)
+        self.supervisor.sent = [verb for verb in self.supervisor.sent if not isinstance(verb, told)]
 
     def know(self, other: Host, boot: bytes = BOOT, *more: str) -> None:
         host, port = other.address
@@ -86,7 +130,7 @@ class Pair:
         self.large = Host(LARGE_ID, LARGE, AT_LARGE, underlay_mtu, features=4)
         for host, other in ((self.small, self.large), (self.large, self.small)):
             host.netlink.mtus[other.address[0]] = ROUTE_MTU
-            host.sessions.start(BOOT, [])
+            host.start()
             host.know(other)
 
     @property

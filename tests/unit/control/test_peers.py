@@ -1,4 +1,4 @@
-"""The handshakes of all peers, one rule at a time. Two hosts over a bad link are in test_peers_pair.py."""
+"""The handshakes of all peers, one rule at a time. Two hosts over a bad link are in tests/sim."""
 
 from __future__ import annotations
 
@@ -9,23 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crypto.cookie import REPLY_SIZE
 from crypto.handshake import INITIATION_SIZE, RESPONSE_SIZE, mac1, mac1_key
+from crypto.keys import StaticKey
 from meshnet.boundary import Address
-from meshnet.control import peers as module
-from meshnet.control.peers import (
-    ANSWERS_BURST,
-    PENDING_MAX,
-    RACE_S,
-    InstallSession,
-    Peers,
-    PeerState,
-    SendDatagram,
-)
+from meshnet.control import trying
+from meshnet.control.answering import RACE_S
+from meshnet.control.peer_output import InstallSession, PeerState, PeerView, SendDatagram
+from meshnet.control.peers import COMPUTED_BURST, COMPUTED_RESERVE, Peers
+from meshnet.control.trying import PENDING_MAX
 from tests.unit.control.handshaking import (
     AT_LARGE,
     AT_SMALL,
     LARGE,
     LARGE_ID,
+    RESERVED,
     SECRET,
     SMALL,
     SMALL_ID,
@@ -77,7 +75,7 @@ def test_a_session_is_made_and_both_ends_agree(small: Peers, large: Peers) -> No
     assert str(ours.send_key) not in repr(ours)
     assert large.view(SMALL_ID, 10.3).state == "idle"
     assert large.progressed([row(theirs, received=1, ages=(-1.0, 0.0))], 11.0) == [PeerState(SMALL_ID, "up")]
-    assert small.view(LARGE_ID, 12.3) == module.PeerView("up", 2.0, AT_LARGE)
+    assert small.view(LARGE_ID, 12.3) == PeerView("up", 2.0, AT_LARGE)
 
 
 def test_who_is_not_known(small: Peers, large: Peers) -> None:
@@ -91,11 +89,12 @@ def test_indexes_are_random_not_zero_and_unique() -> None:
     rng = random.Random(3)
     script = [bytes(4), b"\0\0\0\1", b"\0\0\0\1", b"\0\0\0\2"]
     peers = Peers(
-        local(SMALL), bytes(8), rng=rng, wall_ns=lambda: WALL_NS, features=0, largest_record=9_000,
+        local(SMALL), bytes(8), rng=rng, wall_ns=lambda: WALL_NS, features=0, largest_record=9_000, reserved=b"",
         entropy=lambda size: script.pop(0) if size == 4 else rng.randbytes(size),
     )  # fmt: skip
+    peers.stamps_reserved(RESERVED, 0.0)
     for peer_id, static in ((LARGE_ID, LARGE), (b"t" * 32, STRANGER)):
-        peers.know(peer_id, static.public, [AT_LARGE])
+        peers.know(peer_id, static.public, [AT_LARGE], (), 0.0)
     made = [only(peers.wanted(peer_id, 0.0), SendDatagram).data[4:8] for peer_id in (LARGE_ID, b"t" * 32)]
     assert made == [b"\0\0\0\1", b"\0\0\0\2"] and not script
 
@@ -105,7 +104,7 @@ def test_indexes_are_random_not_zero_and_unique() -> None:
 
 def test_retries_take_the_addresses_in_turn_and_give_up(small: Peers) -> None:
     other: Address = ("198.51.100.7", 1)
-    small.know(LARGE_ID, LARGE.public, [AT_LARGE, other])
+    small.know(LARGE_ID, LARGE.public, [AT_LARGE, other], (), 0.0)
     sent = [(0.0, only(small.wanted(LARGE_ID, 0.0), SendDatagram))]
     states = []
     while (due := small.next_timer()) is not None:
@@ -134,16 +133,16 @@ def test_only_the_newest_initiation_may_be_answered(small: Peers, large: Peers) 
 
 
 def test_a_peer_without_an_address_is_tried_when_one_is_known(small: Peers) -> None:
-    small.know(LARGE_ID, LARGE.public, [])
+    small.know(LARGE_ID, LARGE.public, [], (), 0.0)
     assert small.wanted(LARGE_ID, 0.0) == [PeerState(LARGE_ID, "connecting")]
-    small.know(LARGE_ID, LARGE.public, [AT_LARGE])
+    small.know(LARGE_ID, LARGE.public, [AT_LARGE], (), 0.0)
     due = small.next_timer()
     assert due is not None and due < 2
     assert only(small.handle_timer(due), SendDatagram).address == AT_LARGE
 
 
 def test_a_static_key_that_is_none_ends_the_attempt(small: Peers) -> None:
-    small.know(b"z" * 32, bytes(32), [AT_LARGE])
+    small.know(b"z" * 32, bytes(32), [AT_LARGE], (), 0.0)
     assert small.wanted(b"z" * 32, 0.0) == [PeerState(b"z" * 32, "down")]
     assert small.counters == {"public key of low order": 1} and small.next_timer() is None
 
@@ -153,11 +152,12 @@ def test_a_static_key_that_is_none_ends_the_attempt(small: Peers) -> None:
 
 def test_an_initiation_counts_once_and_only_if_newer(large: Peers) -> None:
     newer, older = forged(offer_at(WALL_NS + 1)), forged(offer_at(WALL_NS))
-    assert large.receive(AT_SMALL, newer, 0.0)
-    for datagram in (newer, older):
-        assert large.receive(AT_SMALL, datagram, 0.0) == []
-    assert large.counters == {"initiation that is not newer than the last": 2}
-    assert large.receive(AT_SMALL, forged(offer_at(WALL_NS + 2)), 0.0)
+    only(large.receive(AT_SMALL, newer, 0.0), InstallSession)
+    assert large.receive(AT_SMALL, newer, 0.0) == []
+    reply = only(large.receive(AT_SMALL, older, 0.0), SendDatagram)
+    assert (reply.address, len(reply.data)) == (AT_SMALL, REPLY_SIZE), "asked to show that it is new"
+    assert large.counters == {"initiation that was taken before": 1, "initiation that is not newer than the last": 1}
+    only(large.receive(AT_SMALL, forged(offer_at(WALL_NS + 2)), 0.0), InstallSession)
 
 
 def test_our_own_stamps_grow_though_the_clock_stands_still(small: Peers, large: Peers) -> None:
@@ -181,16 +181,20 @@ def test_offers_that_cannot_be_met(large: Peers, change: dict[str, int], reason:
 
 
 def test_a_budget_of_answers(large: Peers) -> None:
-    answered = [bool(large.receive(AT_SMALL, forged(offer_at(WALL_NS + n)), 0.0)) for n in range(ANSWERS_BURST + 20)]
-    assert answered == [True] * ANSWERS_BURST + [False] * 20
-    assert large.counters == {"more initiations than are answered": 20}
-    assert large.receive(AT_SMALL, forged(offer_at(WALL_NS + 999)), 1.0)
+    free = COMPUTED_BURST - COMPUTED_RESERVE
+    initiations = [
+        forged(offer_at(WALL_NS), StaticKey.generate(random.Random(n).randbytes)) for n in range(9, free + 29)
+    ]
+    for initiation in initiations:
+        assert large.receive(AT_LARGE, initiation, 0.0) == []
+    assert large.counters == {"initiation of an unknown peer": free, "more handshakes than are computed": 20}
+    assert large.receive(AT_SMALL, forged(offer_at(WALL_NS)), 0.5), "there is room again"
 
 
 def test_handshakes_under_way_are_bounded(small: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
     assert PENDING_MAX >= 100
-    monkeypatch.setattr(module, "PENDING_MAX", 1)
-    small.know(b"t" * 32, STRANGER.public, [AT_SMALL])
+    monkeypatch.setattr(trying, "PENDING_MAX", 1)
+    small.know(b"t" * 32, STRANGER.public, [AT_SMALL], (), 0.0)
     only(small.wanted(LARGE_ID, 0.0), SendDatagram)
     assert small.wanted(b"t" * 32, 0.0) == [PeerState(b"t" * 32, "connecting")]
     small.forget(LARGE_ID)
@@ -201,7 +205,7 @@ def test_handshakes_under_way_are_bounded(small: Peers, monkeypatch: pytest.Monk
 @given(st.binary(max_size=200), st.integers(0, INITIATION_SIZE), st.booleans())
 def test_no_datagram_raises(data: bytes, position: int, whole: bool) -> None:
     large = peers_of(LARGE)
-    large.know(SMALL_ID, SMALL.public, [AT_SMALL])
+    large.know(SMALL_ID, SMALL.public, [AT_SMALL], (), 0.0)
     genuine = forged(offer_at(WALL_NS))
     datagram = data if whole else genuine[:position] + data + genuine[position + len(data) :]
     key = mac1_key(SECRET.mac1_subkey(), LARGE.public)
@@ -251,7 +255,7 @@ def test_an_old_initiation_of_the_smaller_key_does_not_keep_it_from_answering(sm
 
 
 def test_the_winner_moves_to_where_the_loser_s_initiation_came_from(small: Peers, large: Peers) -> None:
-    small.know(LARGE_ID, LARGE.public, [("203.0.113.9", 1)])
+    small.know(LARGE_ID, LARGE.public, [("203.0.113.9", 1)], (), 0.0)
     small.wanted(LARGE_ID, 0.0)
     from_large = only(large.wanted(SMALL_ID, 0.0), SendDatagram)
     again = only(small.receive(AT_LARGE, from_large.data, 0.1), SendDatagram)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import pytest
 
 from crypto import lifetime
+from crypto.handshake import Local
+from crypto.keyring import Keyring
+from crypto.primitives import Suite
+from crypto.secret import MeshSecret
 from meshnet.boundary import ProgressRow, SessionRow
-from meshnet.control.peers import (
-    CONFIRM_S,
-    DropSession,
-    InstallSession,
-    Peers,
-    PeerState,
-    SendDatagram,
-)
+from meshnet.control.known_peers import FORMER_STATIC_S
+from meshnet.control.peer_output import DropSession, InstallSession, PeerState, SendDatagram
+from meshnet.control.peers import Peers
+from meshnet.control.trying import CONFIRM_S
 from tests.unit.control.handshaking import (
     AT_LARGE,
     AT_SMALL,
     LARGE,
     LARGE_ID,
+    MESH,
+    SECRET,
     SMALL,
     SMALL_ID,
     STRANGER,
@@ -31,6 +33,8 @@ from tests.unit.control.handshaking import (
     shake,
     small_knows_large,
 )
+
+NEXT = MeshSecret(1, b"n" * 32)
 
 
 @pytest.fixture
@@ -165,23 +169,54 @@ def test_a_forgotten_peer_s_answer_is_refused(small: Peers, large: Peers) -> Non
     assert small.receive(AT_LARGE, answer.data, 0.1) == []
 
 
-def test_a_changed_static_key_ends_what_the_old_one_made(small: Peers, large: Peers) -> None:
-    ours, _ = shake(small, large, LARGE_ID, 0.0)
-    assert small.know(LARGE_ID, LARGE.public, [AT_SMALL]) == []
-    assert small.know(LARGE_ID, STRANGER.public, [AT_LARGE])[0] == DropSession(ours.local_index)
-    assert small.receive(AT_LARGE, forged(offer_at(WALL_NS + 9), LARGE, SMALL), 1.0) == []
-    assert small.receive(AT_LARGE, forged(offer_at(WALL_NS + 9), STRANGER, SMALL), 1.0)
+def test_a_peer_s_changed_static_key_ends_nothing_and_the_former_one_counts_ten_minutes(
+    small: Peers, large: Peers
+) -> None:
+    shake(small, large, LARGE_ID, 0.0)
+    assert small.know(LARGE_ID, STRANGER.public, [AT_LARGE], (), 10.0) == []
+    assert small.view(LARGE_ID, 10.0).state == "up"
+    assert small.receive(AT_LARGE, forged(offer_at(WALL_NS + 1), LARGE, SMALL), 11.0)
+    assert small.receive(AT_LARGE, forged(offer_at(WALL_NS + 2), STRANGER, SMALL), 11.0)
+    drop_all(small, until=10.0 + FORMER_STATIC_S)
+    assert small.receive(AT_LARGE, forged(offer_at(WALL_NS + 3), LARGE, SMALL), 999.0) == []
+    assert small.counters == {"initiation of an unknown peer": 1}
+    assert small.receive(AT_LARGE, forged(offer_at(WALL_NS + 4), STRANGER, SMALL), 999.0)
 
 
-def test_nobody_takes_another_peer_s_static_key_or_ours(small: Peers) -> None:
-    small.know(b"t" * 32, LARGE.public, [AT_SMALL])
-    small.know(b"u" * 32, SMALL.public, [AT_SMALL])
+def drop_all(peers: Peers, until: float) -> None:
+    """Lets every timer fire up to then."""
+    while (due := peers.next_timer()) is not None and due <= until:
+        peers.handle_timer(due)
+
+
+def test_nobody_takes_another_peer_s_static_key_or_ours(small: Peers, large: Peers) -> None:
+    small.know(b"t" * 32, LARGE.public, [AT_SMALL], (), 0.0)
+    small.know(b"u" * 32, SMALL.public, [AT_SMALL], (), 0.0)
     assert small.wanted(b"t" * 32, 0.0) == small.wanted(b"u" * 32, 0.0) == []
+    assert not small.knows(b"t" * 32) and small.knows(LARGE_ID)
     assert only(small.wanted(LARGE_ID, 0.0), SendDatagram).address == AT_LARGE
+    # Nor a key that another had a moment ago; and who claims another's loses what it had.
+    small.know(b"t" * 32, STRANGER.public, [AT_SMALL], (), 0.0)
+    small.know(b"t" * 32, LARGE.public, [AT_SMALL], (), 0.0)
+    assert not small.knows(b"t" * 32)
+
+
+def test_our_own_change_of_keys_ends_nothing(small: Peers, large: Peers) -> None:
+    first = only(small.wanted(LARGE_ID, 0.0), SendDatagram)
+    rekeyed = Local(MESH, Suite.AESGCM, Keyring(SECRET).installed(NEXT).switched(), STRANGER, SMALL)
+    small.rekeyed(rekeyed)
+    answer = only(large.receive(AT_SMALL, first.data, 0.1), SendDatagram)
+    assert only(small.receive(AT_LARGE, answer.data, 0.2), InstallSession), "it was in flight"
+    small.know(LARGE_ID, LARGE.public, [AT_LARGE], [SECRET.tag()], 1.0)
+    again = only(small.rebooted(LARGE_ID, b"new boot", 1.0), SendDatagram)
+    assert again.data[1] == SECRET.epoch, "under the secret that the peer holds"
+    large.know(SMALL_ID, STRANGER.public, [AT_SMALL], (), 1.0)
+    assert only(large.receive(AT_SMALL, again.data, 1.1), InstallSession)
+    assert small.receive(AT_LARGE, forged(offer_at(WALL_NS), LARGE, SMALL), 9.0), "to our former keys"
 
 
 def test_adopted_sessions_go_on_and_old_ones_are_made_anew(small: Peers) -> None:
-    small.know(b"t" * 32, STRANGER.public, [AT_SMALL])
+    small.know(b"t" * 32, STRANGER.public, [AT_SMALL], (), 0.0)
     rows = [
         SessionRow(1, LARGE_ID, 50.0, True, True, AT_LARGE),
         SessionRow(2, LARGE_ID, 150.0, True, False, AT_LARGE),
@@ -202,7 +237,7 @@ def test_adopted_sessions_go_on_and_old_ones_are_made_anew(small: Peers) -> None
 
 
 def test_a_new_forwarder_gets_new_sessions_the_busiest_first(small: Peers, large: Peers) -> None:
-    small.know(b"t" * 32, STRANGER.public, [AT_SMALL])
+    small.know(b"t" * 32, STRANGER.public, [AT_SMALL], (), 0.0)
     small.adopted(
         [SessionRow(1, LARGE_ID, 5.0, True, True, AT_LARGE), SessionRow(2, b"t" * 32, 5.0, True, True, AT_SMALL)], 100.0
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crypto.lifetime import NO_REPLY_S, REJECT_AFTER_TIME_S
 from meshnet.boundary import ProgressRow
+from meshnet.control.freshness import Freshness
 from meshnet.control.remote import CANDIDATES_MAX, SESSIONS_MAX, Attempt, Remote, Session
 
 HERE, THERE = ("192.0.2.1", 6799), ("192.0.2.2", 6799)
@@ -26,7 +27,7 @@ def state(peer: Remote) -> str:
 
 
 def remote() -> Remote:
-    return Remote(bytes(32), bytes(32), (HERE, THERE))
+    return Remote(bytes(32), bytes(32), (HERE, THERE), (), Freshness(bytes(12)))
 
 
 def test_the_proved_address_comes_first_and_once() -> None:

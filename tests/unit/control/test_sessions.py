@@ -27,8 +27,9 @@ from meshnet.boundary import (
     Trouble,
     Wanted,
 )
-from meshnet.control import sessions as module
-from meshnet.control.sessions import LARGEST_RECORD, SMALLEST_MTU, SessionFacts, parse_address
+from meshnet.control import paths
+from meshnet.control.paths import SMALLEST_MTU
+from meshnet.control.sessions import LARGEST_RECORD, SessionFacts, parse_address
 from meshnet.host.errors import HostError
 from tests.unit.control.handshaking import AT_LARGE, AT_SMALL, LARGE, LARGE_ID, SMALL, SMALL_ID, STRANGER
 from tests.unit.control.session_hosts import (
@@ -64,7 +65,7 @@ async def lone(hosts: list[Host]) -> Host:
     """A host that has begun and knows nobody."""
     host = Host(SMALL_ID, SMALL, AT_SMALL)
     hosts.append(host)
-    host.sessions.start(BOOT, [])
+    host.start()
     return host
 
 
@@ -108,7 +109,7 @@ async def test_who_was_known_before_the_start_is_tried_after_it(hosts: list[Host
     host.sessions.fact(Wanted(peer=LARGE_ID))
     assert not host.take()
     assert host.sessions.describe(LARGE_ID) == SessionFacts("idle", None, None, None)
-    host.sessions.start(BOOT, [])
+    host.start()
     host.sessions.fact(Wanted(peer=LARGE_ID))
     assert host.the(SendDatagram).address == AT_LARGE
 
@@ -267,7 +268,7 @@ async def test_without_a_route_the_smallest_mtu_stays(pair: Pair) -> None:
 
 
 async def test_a_route_that_changes_is_noticed(hosts: list[Host], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROUTES_S", 0.005)
+    monkeypatch.setattr(paths, "ROUTES_S", 0.005)
     pair = Pair()
     hosts += pair.hosts
     await pair.settled()
@@ -295,7 +296,7 @@ async def test_a_new_forwarder_makes_every_session_anew(pair: Pair) -> None:
     await pair.settled()
     pair.small.now += 30.0
     pair.small.sessions.forwarder_is_fresh(NEW_BOOT)
-    assert pair.small.supervisor.kinds() == ["SendDatagram"]
+    assert pair.small.supervisor.kinds() == ["SetHandshakeKeys", "SetCookieSecrets", "SendDatagram"]
     assert pair.small.sessions.forwarder_since == pair.small.now
     pair.carry()
     ours, theirs = pair.small.the(InstallSession), pair.large.the(InstallSession)
@@ -311,7 +312,7 @@ async def test_sessions_of_an_adopted_forwarder_go_on_and_those_of_strangers_end
         SessionRow(7, LARGE_ID, 30.0, True, True, AT_LARGE),
         SessionRow(8, STRANGER_ID, 30.0, True, True, AT_STRANGER),
     ]
-    host.sessions.start(BOOT, rows)
+    host.start(BOOT, rows)
     assert host.take() == [DropSession(index=8)]
     host.sessions.fact(progress(7, received_age=2.0))
     assert host.sessions.describe(LARGE_ID) == SessionFacts("up", 30.0, 2.0, AT_LARGE)
@@ -345,7 +346,7 @@ async def test_the_last_receipt_counts_whatever_the_order_of_the_sessions(hosts:
     hosts.append(host)
     host.sessions.know(LARGE_ID, LARGE.public, ["192.0.2.2:6799"], BOOT)
     rows = [SessionRow(n, LARGE_ID, age, True, n == 2, AT_LARGE) for n, age in ((1, 60.0), (2, 5.0))]
-    host.sessions.start(BOOT, rows)
+    host.start(BOOT, rows)
     ages = {2: 0.5, 1: 9.0}
     host.sessions.fact(Progress(sessions=[ProgressRow(n, 1, 1, 1, 1, 0.0, age) for n, age in ages.items()]))
     assert host.sessions.describe(LARGE_ID).last_receive_s == 0.5

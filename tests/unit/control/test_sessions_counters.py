@@ -10,14 +10,14 @@ import pytest
 from meshnet.boundary import Counters, ReadCounters, Verb
 from meshnet.control import sessions as module
 from tests.unit.control.handshaking import AT_SMALL, SMALL, SMALL_ID
-from tests.unit.control.session_hosts import BOOT, Host, turns
+from tests.unit.control.session_hosts import Host, turns
 from tests.unit.forwarder.fakes import until
 
 
 @pytest.fixture
 async def lone() -> AsyncIterator[Host]:
     host = Host(SMALL_ID, SMALL, AT_SMALL)
-    host.sessions.start(BOOT, [])
+    host.start()
     yield host
     host.sessions.close()
 
