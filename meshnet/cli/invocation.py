@@ -25,8 +25,8 @@ class Invocation:
     """One start of a daemon.
 
     `options` is None for `start`, which resumes from the state directory.  `ready_fd` gets one JSON line when
-    the daemon is ready or has failed; `secret_fd` carries the join token.  With `foreground` the daemon logs
-    to stderr, and Ctrl-C ends it and its forwarder.
+    the daemon is ready or has failed; `secret_fd` carries a token or a password, as JSON.  With `foreground` the
+    daemon logs to stderr, and Ctrl-C ends it and its forwarder.
     """
 
     places: Places

@@ -5,8 +5,8 @@ name `start`.  Each prints the next command to type.  Reference: design §3 (joi
 """
 
 import os
+import re
 import select
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +17,7 @@ import click
 from meshnet.cli import output, spawn
 from meshnet.cli.client import Client
 from meshnet.cli.invocation import Action, Invocation
+from meshnet.cli.private_input import by_password, by_token, read_password, read_token
 from meshnet.cli.verbs import Settings, pass_settings, verb, warn_of_skew
 from meshnet.config import DEFAULT_PORT, DEFAULT_RANGE, DEFAULT_STATE_DIR, Options, Places
 from meshnet.errors import ExitCode, MeshnetError
@@ -25,10 +26,15 @@ __all__ = ["end_daemon", "join", "launch", "start", "stop"]
 
 STOP_S = 20.0
 POLL_S = 0.05
-TOKEN_FILE_BYTES = 16_384
 TARGETS = "TARGET: a namespace's name or path, or a pid"
 
+_HOST = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,252}|[0-9A-Fa-f:.]{2,45}")
+
 Command = Callable[..., None]
+
+
+def _password_option(text: str) -> Callable[[Command], Command]:
+    return click.option("--password-file", metavar="FILE", help=text)
 
 
 def _state_options(command: Command) -> Command:
@@ -59,21 +65,31 @@ def _peer_options(command: Command) -> Command:
 @_peer_options
 @click.option("--range", metavar="CIDR", help=f"Addresses of the default network [{DEFAULT_RANGE}].")
 @click.option("--cipher", metavar="aes|chacha|auto", default="auto", help="The mesh's cipher, for good [auto].")
+@_password_option("Let hosts join by the password in FILE, too; `-`: from stdin.")
 @_state_options
 @pass_settings
-def launch(settings: Settings, /, *, range: str | None, cipher: str, **given: Any) -> None:
+def launch(settings: Settings, /, *, password_file: str | None, **given: Any) -> None:
     """Found a mesh on this host, and print the line that joins others."""
-    _first_start(settings, "launch", None, range=range, cipher=cipher, **given)
+    read = None if password_file is None else lambda: by_password(read_password(password_file))
+    _first_start(settings, "launch", read, **given)
 
 
 @verb()
 @click.argument("token")
 @_peer_options
+@_password_option("Join by the password in FILE (`-`: from stdin); TOKEN is then a member's HOST[:PORT].")
 @_state_options
 @pass_settings
-def join(settings: Settings, /, *, token: str, **given: Any) -> None:
+def join(settings: Settings, /, *, token: str, password_file: str | None, **given: Any) -> None:
     """Join the mesh of TOKEN: the token itself, `-` for stdin, or @FILE."""
-    _first_start(settings, "join", token, **given)
+
+    def read() -> str:
+        if password_file is None:
+            return by_token(read_token(token))
+        address = _join_address(token)
+        return by_password(read_password(password_file), address)
+
+    _first_start(settings, "join", read, **given)
 
 
 @verb()
@@ -103,12 +119,19 @@ def stop(settings: Settings) -> None:
 
 
 def _first_start(
-    settings: Settings, action: Action, token: str | None, *, state_dir: str | None, foreground: bool, **given: Any
+    settings: Settings,
+    action: Action,
+    read: Callable[[], str] | None,
+    *,
+    state_dir: str | None,
+    foreground: bool,
+    **given: Any,
 ) -> None:
+    """Begin a new state; `read` gives what goes through the secret's pipe, once all else is known to be right."""
     places = settings.places(state_dir)
     options = Options.parse(hostname=os.uname().nodename, **given)
     _refuse_second_mesh(settings, places)
-    secret = None if token is None else _read_token(token)
+    secret = None if read is None else read()
     _bring_up(settings, Invocation(places, action, options, foreground), secret)
 
 
@@ -122,31 +145,23 @@ def _refuse_second_mesh(settings: Settings, places: Places) -> None:
         )
 
 
-def _read_token(text: str) -> str:
-    """The token named by an argument: itself, stdin's for `-`, a file's for `@FILE`; never shown in an error."""
-    source = "the argument"
-    try:
-        if text == "-":
-            source = "stdin"
-            text = sys.stdin.read(TOKEN_FILE_BYTES)
-        elif text.startswith("@"):
-            source = text[1:]
-            with open(source, encoding="utf-8") as file:
-                text = file.read(TOKEN_FILE_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        code = ExitCode.PERMISSION if isinstance(error, PermissionError) else ExitCode.USAGE
+def _join_address(text: str) -> str:
+    """`HOST:PORT` of what was typed as HOST, HOST:PORT, an IPv6 address or [V6]:PORT; HOST may be a name."""
+    host, port = text, str(DEFAULT_PORT)
+    if text.startswith("[") and "]" in text:
+        host, rest = text[1:].split("]", 1)
+        port = rest[1:] if rest.startswith(":") else port if not rest else ""
+    elif text.count(":") == 1:
+        host, port = text.split(":")
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
+    if not _HOST.fullmatch(host) or host.startswith("mesh1-") or not 0 < number < 1 << 16:
         raise MeshnetError(
-            f"cannot read the token from {source}", str(why), "check the file after the @", code
-        ) from None
-    words = text.split()
-    if words[:2] == ["meshnet", "join"]:  # the whole line `launch` printed was saved
-        words = words[2:]
-    if len(words) != 1:
-        why = "it is empty" if not words else "it has more than one word"
-        fix = "give the one word behind `meshnet join`, as `meshnet launch` or `meshnet token create` printed it"
-        raise MeshnetError(f"there is no token in {source}", why, fix, ExitCode.USAGE)
-    return words[0]
+            "this is no host to join at",  # not quoted, nor looked up: it may be a token
+            "with --password-file the argument is HOST or HOST:PORT",
+            f"for example `meshnet join 192.0.2.7:{DEFAULT_PORT} --password-file FILE`",
+            ExitCode.USAGE,
+        )
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
 def _bring_up(settings: Settings, invocation: Invocation, secret: str | None) -> None:

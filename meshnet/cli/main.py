@@ -26,6 +26,8 @@ COMMANDS = {
     "status": "meshnet.cli.status:status",
     "token": "meshnet.cli.token:token",
     "peer": "meshnet.cli.peer:peer",
+    "secret": "meshnet.cli.secret:secret",
+    "key": "meshnet.cli.key:key",
     "attach": "meshnet.cli.attach:attach",
     "detach": "meshnet.cli.attach:detach",
     "network": "meshnet.cli.network:network",

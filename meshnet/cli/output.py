@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 BROKEN_PIPE = 141
-COLOURS = {"up": 32, "READY": 32, "connecting": 33, "down": 31, "unreachable": 31}
+COLOURS = {"up": 32, "READY": 32, "connecting": 33, "down": 31, "unreachable": 31, "revoked": 31}
 UNITS = ("", "K", "M", "G", "T", "P")
 
 

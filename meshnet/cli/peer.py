@@ -1,17 +1,27 @@
-"""peer ls: the other hosts of the mesh, one line each."""
+"""peer ls, revoke, allow: the other hosts of the mesh, one line each, and who may be one.
 
+Rule: what an admin does to others is answered with whom it touched; no question is asked.
+Reference: docs/membership.md.
+"""
+
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import click
 
 from meshnet.cli import output
 from meshnet.cli.verbs import Group, Settings, pass_settings, verb
+from meshnet.errors import ExitCode, MeshnetError
 
 __all__ = ["peer", "peer_table"]
 
 HEADINGS = ("PEER", "ADDRESS", "STATE", "PATH", "MTU", "RX/TX", "SESSION", "HEARD", "ID")
 SHORT_ID = 12
+MAX_SERIAL = (1 << 53) - 1
+_PEER = re.compile(r"[0-9a-z-]{1,64}")
+_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 @click.group("peer", cls=Group)
@@ -31,6 +41,67 @@ def ls(settings: Settings) -> None:
     if not peers:
         output.say(f"no other peer yet; `{settings.line('token create')}` makes a token to join with")
     for line in peer_table(peers, output.coloured(settings.no_color)):
+        output.data(line)
+
+
+@verb(peer, "revoke")
+@click.argument("name", metavar="NAME|ID")
+@click.option(
+    "--issued-from",
+    type=click.IntRange(0, MAX_SERIAL),
+    metavar="SERIAL",
+    help="Also void the certificates it issued from this number on [those it issues from now on].",
+)
+@click.option("--issued-all", is_flag=True, help="Also void every certificate it ever issued.")
+@click.option("--reason", default="", help="One line for the other operators.")
+@pass_settings
+def revoke(settings: Settings, /, *, name: str, issued_from: int | None, issued_all: bool, reason: str) -> None:
+    """Throw the peer NAME (or the one whose ID begins so) out of the mesh for good; needs the role admin."""
+    if not _PEER.fullmatch(name):
+        raise MeshnetError(
+            f"{name[:80]!r} is no peer",
+            "a peer is named by its name or its id",
+            "see `meshnet peer ls`",
+            ExitCode.USAGE,
+        )
+    request = {"issued_from": issued_from, "issued_all": issued_all, "reason": reason}
+    answer = settings.ask("POST", f"/v1/peers/{quote(name)}/revoke", request)
+    if settings.json:
+        output.json_data(answer)
+        return
+    output.say(f"{output.clean(answer['name'])} ({output.clean(answer['id'])[:SHORT_ID]}) is out of the mesh")
+    if answer["voids"]:
+        output.say(f"out with it, by certificates that are void now: {', '.join(map(output.clean, answer['voids']))}")
+    output.say(f"it knows the mesh secret until `{settings.line('secret rotate')}`")
+
+
+@verb(peer, "allow")
+@click.argument("key", required=False)
+@click.option("--list-on", is_flag=True, help="From now on only who is on the list may be in; who is in is put on it.")
+@click.option("--list-off", is_flag=True, help="End the list.")
+@click.option("--remove", metavar="KEY", help="Take a key off the list, and its host out of the mesh.")
+@pass_settings
+def allow(settings: Settings, /, *, key: str | None, list_on: bool, list_off: bool, remove: str | None) -> None:
+    """Put the host with this KEY (`meshnet key show`) on the allow-list; without any word, show the list."""
+    given = (key is not None) + list_on + list_off + (remove is not None)
+    if given > 1:
+        why = "KEY, --list-on, --list-off and --remove exclude each other"
+        raise MeshnetError("peer allow does one thing at a time", why, "give one of them", ExitCode.USAGE)
+    text = key if key is not None else remove
+    if text is not None and not _KEY.fullmatch(text):
+        raise MeshnetError(
+            f"{text[:80]!r} is no key",
+            "a key is 64 hexadecimal digits",
+            "run `meshnet key show` on the host that shall be allowed",
+            ExitCode.USAGE,
+        )
+    body = {"key": text, "on": list_on or key is not None}
+    answer = settings.ask("POST", "/v1/allow", body) if given else settings.ask("GET", "/v1/allow")
+    if settings.json:
+        output.json_data(answer)
+        return
+    output.say("the allow-list is on" if answer["enabled"] else "there is no allow-list; `--list-on` begins one")
+    for line in [f"{output.clean(one['key'])}  {output.clean(one['name'] or '-')}" for one in answer["keys"]]:
         output.data(line)
 
 

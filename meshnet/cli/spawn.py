@@ -1,8 +1,8 @@
 """Starts the daemon: as a process of its own, or in this one's place.
 
-Rule: the join token goes through a pipe, never through arguments or the environment; whoever starts a daemon hears
-within a deadline that it is ready, or why not.  A daemon that did not become ready in time is ended again, so that
-there is always one answer.
+Rule: a token or a password goes through a pipe, never through arguments or the environment; whoever starts a daemon
+hears within a deadline that it is ready, or why not.  A daemon that did not become ready in time is ended again, so
+that there is always one answer.
 Flow: pipes -> process in a new session, stdin from /dev/null, output to the log -> one JSON line on the ready pipe:
 {"ready": true, "state", "join"} or {"error": {what, why, fix, code}}.  Reference: design §2; pipe(7) for sizes.
 """
@@ -145,7 +145,10 @@ def _pipes(invocation: Invocation, secret: str | None) -> tuple[int, Invocation]
         content = secret.encode()
         if len(content) > SECRET_BYTES:
             raise MeshnetError(
-                "this is no token", "it is far too long", "paste the line `meshnet launch` printed", ExitCode.USAGE
+                "this is no token and no password",
+                "it is far too long",
+                "paste the line `meshnet launch` printed",
+                ExitCode.USAGE,
             )
         secret_fd, writer = os.pipe()
         os.write(writer, content)

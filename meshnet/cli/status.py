@@ -18,7 +18,7 @@ __all__ = ["screen", "status", "unhealthy"]
 
 FULL_SCREEN = 50
 """Up to so many peers are all listed; of more only those that need a look, unless --all is given."""
-WELL = ("up", "idle")
+WELL = ("up", "idle", "revoked", "left")
 SHORT_ID = 12
 
 
@@ -73,7 +73,18 @@ def screen(state: Mapping[str, Any], every: bool = False, colour: bool = False) 
     endpoints = state.get("endpoints", ())
     if endpoints:
         lines += ["", *_endpoints(endpoints)]
-    return [*lines, "", *_footer(state)]
+    return [*lines, "", *_secret(state), *_footer(state)]
+
+
+def _secret(state: Mapping[str, Any]) -> list[str]:
+    """A line about the mesh secret's replacement, while one is under way."""
+    rotation = state.get("mesh", {}).get("rotation")
+    if not rotation or rotation.get("phase") == "drop":
+        return []
+    lacking = [output.clean(name) for name in rotation.get("lacking", ())]
+    missing = f", lacking it: {', '.join(lacking)}" if lacking else ""
+    number, phase = output.clean(rotation.get("generation")), output.clean(rotation.get("phase"))
+    return [f"mesh secret {number}: {phase}{missing}"]
 
 
 def _headline(state: Mapping[str, Any], colour: bool) -> str:

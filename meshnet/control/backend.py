@@ -1,19 +1,26 @@
 """What the HTTP interface asks for, answered by the parts that know it."""
 
 import asyncio
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
+from meshnet.control.authority import Authority
 from meshnet.control.departure import Departure
 from meshnet.control.desk import NetworkDesk
 from meshnet.control.docker_service import DockerService
 from meshnet.control.endpoints import Endpoints
 from meshnet.control.expose import Exposures
-from meshnet.control.membership import Tokens
-from meshnet.control.requests import Answer, DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest
+from meshnet.control.invitations import Invitations
+from meshnet.control.requests import (
+    Answer,
+    DockerRequest,
+    EndpointRequest,
+    ExposeRequest,
+    NetworkRequest,
+    RevokeRequest,
+)
+from meshnet.control.rotator import Rotator
+from meshnet.control.static_rotation import StaticRotation
 from meshnet.control.status import Status
-from meshnet.control.store import Store
 
 __all__ = ["LiveBackend"]
 
@@ -29,10 +36,10 @@ class LiveBackend:
         exposures: Exposures,
         departure: Departure,
         docker: DockerService,
-        tokens: Tokens,
-        store: Store,
-        addresses: Callable[[], list[str]],
-        entropy: Callable[[int], bytes],
+        invitations: Invitations,
+        authority: Authority,
+        rotator: Rotator,
+        statics: StaticRotation,
         on_stop: Callable[[], None],
     ) -> None:
         self._status = status
@@ -41,10 +48,10 @@ class LiveBackend:
         self._exposures = exposures
         self._departure = departure
         self._docker = docker
-        self._tokens = tokens
-        self._store = store
-        self._addresses = addresses
-        self._entropy = entropy
+        self._invitations = invitations
+        self._authority = authority
+        self._rotator = rotator
+        self._statics = statics
         self._on_stop = on_stop
 
     async def status(self) -> Answer:
@@ -65,18 +72,52 @@ class LiveBackend:
         return await self._departure.leave(wipe)
 
     async def create_token(self, uses: int, ttl_s: int, roles: tuple[str, ...]) -> Answer:
-        """meshnet.token/v1, durable before it is told."""
-        puts, token = self._tokens.create(uses, ttl_s, roles, self._addresses(), self._entropy, time.time())
-        await self._store.commit(puts)
-        text = token.encode()
-        expires = datetime.fromtimestamp(token.expires, UTC)
-        return {
-            "schema": "meshnet.token/v1",
-            "token": text,
-            "join": f"meshnet join {text}",
-            "expires_at": expires.isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "uses": uses,
-        }
+        """meshnet.token/v1"""
+        return await self._invitations.create(uses, ttl_s, roles)
+
+    async def list_tokens(self) -> Answer:
+        """meshnet.tokens/v1"""
+        return self._invitations.listed()
+
+    async def revoke_token(self, token_id: bytes) -> Answer:
+        """meshnet.token-revoked/v1"""
+        return await self._invitations.revoke(token_id)
+
+    async def set_password(self, password: str | None) -> Answer:
+        """meshnet.password/v1"""
+        return await self._invitations.password(password)
+
+    async def revoke_peer(self, peer: str, request: RevokeRequest) -> Answer:
+        """meshnet.revoked/v1"""
+        return await self._authority.revoke(peer, request)
+
+    async def allow(self, key: bytes | None, on: bool) -> Answer:
+        """meshnet.allowed/v1"""
+        return await self._authority.allow(key, on)
+
+    async def allowed(self) -> Answer:
+        """meshnet.allowed/v1"""
+        return self._authority.allowed()
+
+    async def secret(self) -> Answer:
+        """meshnet.secret/v1"""
+        return self._rotator.describe()
+
+    async def rotate_secret(self) -> Answer:
+        """meshnet.secret/v1"""
+        return await self._rotator.rotate()
+
+    async def finish_secret(self, force: bool) -> Answer:
+        """meshnet.secret/v1"""
+        return await self._rotator.finish(force)
+
+    async def accept_secret(self, token: str) -> Answer:
+        """meshnet.secret/v1"""
+        return await self._rotator.accept(token)
+
+    async def rotate_key(self) -> Answer:
+        """meshnet.key/v1"""
+        return await self._statics.rotate()
 
     async def create_endpoint(self, request: EndpointRequest) -> Answer:
         """meshnet.endpoint/v1"""

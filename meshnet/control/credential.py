@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
-from crypto.certificate import verify_chain
+from crypto.certificate import Verified, verified
 from crypto.errors import RemoteError
 from crypto.primitives import verify
 from meshnet.control.membership import Membership
@@ -45,11 +45,11 @@ class Credential(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise RemoteError("credential of another form") from None
 
-    def check(self, mesh: bytes, static: bytes) -> None:
-        """Raise RemoteError unless `identity` owns `static` and is a member of `mesh`."""
+    def check(self, mesh: bytes, static: bytes) -> Verified:
+        """What its certificates prove; raises RemoteError unless `identity` owns `static` and they hold in `mesh`."""
         if not verify(self.identity, _CONTEXT + mesh + static, self.signature):
             raise RemoteError("credential of another key")
-        verify_chain(mesh, self.identity, self.chain)
+        return verified(mesh, self.identity, self.chain)
 
 
 _ENCODER = msgspec.msgpack.Encoder()

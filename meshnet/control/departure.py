@@ -2,7 +2,7 @@
 
 Rule: endpoints and the host's own addresses end first, then the node says that it left and to whom its ranges go;
 the daemon ends only once those words have left this host.  With other peers in the mesh but none linked nobody could
-take the ranges over, so leaving is refused.
+take the ranges over, so leaving is refused; a host that was revoked may go all the same, as nobody listens to it.
 Flow: `leave` -> endpoints, exposures -> node.leave -> the links' queues run empty -> `on_left`.
 Reference: design §6.
 """
@@ -29,7 +29,7 @@ ANSWER_S: Final = 0.3
 
 
 class Departure:
-    """Takes this peer out of the mesh; `on_left(wipe)` ends the daemon."""
+    """Takes this peer out of the mesh; `on_left(wipe)` ends the daemon. is_out(): it was revoked."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Departure:
         exposures: Exposures,
         links: Links,
         on_left: Callable[[bool], None],
+        is_out: Callable[[], bool] = lambda: False,
     ) -> None:
         self._node = node
         self._runner = runner
@@ -46,13 +47,15 @@ class Departure:
         self._exposures = exposures
         self._links = links
         self._on_left = on_left
+        self._is_out = is_out
 
     async def leave(self, wipe: bool) -> dict[str, object]:
         """Hand everything back and say so.  Raises MeshnetError when nobody would hear it."""
         stay = sorted(
             view.body.name for view in self._node.peers() if not view.left and view.identity != self._node.identity
         )
-        if stay and not self._node.links():
+        is_out = self._is_out()
+        if stay and not is_out and not self._node.links():
             raise MeshnetError(
                 "this host cannot leave now",
                 f"none of the other peers ({', '.join(stay[:8])}) can be reached to take its addresses back",
@@ -61,12 +64,19 @@ class Departure:
         detached = await self._endpoints.delete_all()
         await self._exposures.hide_all()
         try:
-            await self._runner.step(self._node.leave)
+            if not is_out:
+                await self._runner.step(self._node.leave)
         except Refusal as refusal:
             raise refused(refusal) from None
         await self._flush()
         asyncio.get_running_loop().call_later(ANSWER_S, self._on_left, wipe)
-        return {"schema": "meshnet.left/v1", "left": True, "detached": detached, "told": stay, "wiped": wipe}
+        return {
+            "schema": "meshnet.left/v1",
+            "left": True,
+            "detached": detached,
+            "told": [] if is_out else stay,
+            "wiped": wipe,
+        }
 
     async def _flush(self) -> None:
         """Wait until every link has sent what it was given, as long as the slowest reader may be waited for."""

@@ -1,8 +1,9 @@
-"""The messages of a join, on a secured stream of channel JOIN. PURE.
+"""The messages of a join, on a secured stream of channel JOIN or PASSWORD. PURE.
 
-Flow: message 1 carries ``Ask``; message 2 is empty, or names a refusal when the token admits nobody (it is then
+Flow on JOIN: message 1 carries ``Ask``; message 2 is empty, or names a refusal when the token admits nobody (it is then
 sealed under ``NO_PSK``, as the joiner's token has no key here; the issuer's own key still authenticates it).
-Then records: CONFIRM from the joiner, which proves the token's secret; WELCOME, STATEMENTS…, END from the issuer,
+On PASSWORD, message 3 carries a ``JoinRequest``.
+Then records: CONFIRM from the joiner, which proves what it joins by; WELCOME, STATEMENTS…, END from the issuer,
 or DENIED.
 Rule: one msgpack value a record, of exactly the shape given here; every length is bounded.
 Reference: design §3 "Joining"; docs/wire.md.
@@ -17,6 +18,7 @@ import msgspec
 
 from crypto.certificate import CERTIFICATE_MAX, CHAIN_MAX
 from crypto.errors import RemoteError
+from crypto.secret import GENERATION_MAX
 from crypto.stream import PLAINTEXT_MAX
 from meshnet.control.membership import JoinRequest
 
@@ -27,6 +29,7 @@ MAX_STATEMENT = 8 * 1024
 MAX_STATEMENTS = 1 << 20
 MAX_REPLY_SIZE = 64 << 20  # all statements of one reply
 MAX_TEXT = 500
+FAILED = "failed"  # a denial that is the issuer's own trouble, told in its words
 _LIST_OVERHEAD = 5  # msgpack's header of an array, and of one element's bytes
 
 Key = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
@@ -46,20 +49,20 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The joiner's certificates, the mesh secret and its epoch, the suite's number, the issuer's identity."""
+    """The joiner's certificates, the mesh secret in use, its generation, the suite's number, the issuer."""
 
     chain: Chain
     secret: Key
-    epoch: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    generation: Annotated[int, msgspec.Meta(ge=0, le=GENERATION_MAX)]
     suite: int
     issuer: Key
 
     def __repr__(self) -> str:
-        return f"Welcome(epoch={self.epoch}, suite={self.suite})"
+        return f"Welcome(generation={self.generation}, suite={self.suite})"
 
 
 class Denied(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Why not: a `membership.Reason`, or "failed" with the issuer's own words."""
+    """Why not: a `tokens.Reason`, or "failed" with the issuer's own words."""
 
     reason: Annotated[str, msgspec.Meta(max_length=32)]
     text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT)] = ""
@@ -71,7 +74,7 @@ class End(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     count: Annotated[int, msgspec.Meta(ge=0, le=MAX_STATEMENTS)]
 
 
-Message = Ask | Welcome | Denied | End
+Message = Ask | JoinRequest | Welcome | Denied | End
 
 
 def encode(message: Message | list[bytes]) -> bytes:

@@ -1,9 +1,10 @@
 """The key file of a peer, STATE/keys.json, and the lock on its state directory.
 
-Purpose: what makes this host this peer, written once and whole.
-Rule: only its owner may read it; it appears under its name complete and synced, or not at all; whatever is
-wrong with it refuses the start and leaves it as it is. Secrets never reach a message or a repr.
-Flow: launch and join call ``create``; every start calls ``load`` while it holds ``StateLock``.
+Purpose: what makes this host this peer, always whole: the old content or the new.
+Rule: only its owner may read it; whatever is wrong with it refuses the start and leaves it as it is. Secrets
+never reach a message or a repr. Files of version 1, which had one mesh secret and no old key, are read too.
+Flow: launch and join call ``create``; every start calls ``load`` while it holds ``StateLock``; ``hostkeys``
+calls ``replace`` for every change.
 Reference: design §3 (keys live in 0600 files), §6 (keys and database carry one state id).
 """
 
@@ -12,23 +13,33 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import stat
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from crypto.certificate import verify_chain
 from crypto.errors import CryptoError
+from crypto.keyring import Keyring
 from crypto.keys import IdentityKey, StaticKey
-from crypto.primitives import Suite, blake2s
+from crypto.primitives import KEY_SIZE, Suite, blake2s
 from crypto.secret import MeshSecret
+from meshnet.control import private_file
 from meshnet.control.membership import STATE_ID_SIZE, Membership
 from meshnet.errors import ExitCode, MeshnetError
 
 KEY_FILE = "keys.json"
 LOCK_FILE = "lock"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_SIZE = 64 * 1024  # a chain of 8 certificates needs about 6 kB
-_FIELDS = ("version", "state_id", "mesh", "identity", "static", "secret", "epoch", "suite", "name", "chain")
+_FIELDS = {
+    1: ("version", "state_id", "mesh", "identity", "static", "secret", "epoch", "suite", "name", "chain"),
+    2: (
+        *("version", "state_id", "mesh", "identity", "static", "old_static", "old_static_until"),
+        *("secrets", "password", "suite", "name", "chain"),
+    ),
+}
+_SECRETS = ("current", "next", "previous")
 
 
 def exists(directory: Path) -> bool:
@@ -38,37 +49,47 @@ def exists(directory: Path) -> bool:
 
 def create(directory: Path, membership: Membership) -> None:
     """Write the key file for the first time, durable on return; MeshnetError if there is one already."""
-    path = directory / KEY_FILE
     if exists(directory):
         raise MeshnetError(
-            f"{path} exists already",
+            f"{directory / KEY_FILE} exists already",
             "this state directory belongs to a mesh",
             "run `meshnet start`, or choose another --state-dir",
             ExitCode.FAILED,
         )
-    fresh = directory / (KEY_FILE + ".new")
-    try:
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_encode(membership))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-        _sync_directory(directory)
-    except OSError as error:
+    _write(directory, membership)
+
+
+def replace(directory: Path, membership: Membership) -> None:
+    """Write the key file of the same peer anew, durable on return.
+
+    Raises MeshnetError when it cannot be written, or is not this peer's any more: it then stays as it is.
+    """
+    held = load(directory)
+    if (held.state_id, held.identity) != (membership.state_id, membership.identity):
         raise MeshnetError(
-            f"cannot write {path}",
-            str(error),
-            "make the state directory writable, with free space, or choose another --state-dir",
+            f"{directory / KEY_FILE} is another peer's",
+            "it was exchanged while the daemon ran",
+            "stop the daemon, restore the file, and start again",
             ExitCode.FAILED,
-        ) from error
+        )
+    _write(directory, membership)
 
 
 def load(directory: Path) -> Membership:
     """Read the key file; MeshnetError when missing, readable by others, damaged or of another version."""
     path = directory / KEY_FILE
-    return _decode(path, _read(path))
+    try:
+        raw = private_file.read(path, MAX_SIZE)
+    except FileNotFoundError as error:
+        raise MeshnetError(
+            f"{path} is missing",
+            "this state directory does not make the host a peer of a mesh",
+            "run `meshnet launch`, or `meshnet join TOKEN`",
+            ExitCode.NOT_FOUND,
+        ) from error
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    return _decode(path, raw)
 
 
 class StateLock:
@@ -112,23 +133,32 @@ class StateLock:
             self._descriptor = -1
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _write(directory: Path, membership: Membership) -> None:
+    path = directory / KEY_FILE
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        private_file.write(path, _encode(membership))
+    except OSError as error:
+        raise MeshnetError(
+            f"cannot write {path}",
+            str(error),
+            "make the state directory writable, with free space, or choose another --state-dir",
+            ExitCode.FAILED,
+        ) from error
 
 
 def _encode(membership: Membership) -> bytes:
+    ring = membership.keyring
+    held = zip(_SECRETS, (ring.current, ring.next, ring.previous), strict=True)
     body: dict[str, object] = {
         "version": FORMAT_VERSION,
         "state_id": membership.state_id.hex(),
         "mesh": membership.mesh.hex(),
         "identity": _text(membership.identity.seed),
         "static": _text(membership.static.private),
-        "secret": _text(membership.secret.key),
-        "epoch": membership.secret.epoch,
+        "old_static": None if membership.old_static is None else _text(membership.old_static.private),
+        "old_static_until": membership.old_static_until,
+        "secrets": {name: [one.generation, _text(one.key)] for name, one in held if one is not None},
+        "password": None if membership.password_key is None else _text(membership.password_key),
         "suite": membership.suite.value,
         "name": membership.name,
         "chain": [_text(certificate) for certificate in membership.chain],
@@ -137,47 +167,10 @@ def _encode(membership: Membership) -> bytes:
     return json.dumps(body, indent=1).encode() + b"\n"
 
 
-def _check(body: dict[str, object]) -> str:
+def _check(body: Mapping[str, object]) -> str:
     """A checksum over the fields: a flipped bit in a key would otherwise be a valid, different key."""
-    return blake2s(json.dumps([body[name] for name in _FIELDS]).encode(), size=16).hex()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError as error:
-        raise MeshnetError(
-            f"{path} is missing",
-            "this state directory does not make the host a peer of a mesh",
-            "run `meshnet launch`, or `meshnet join TOKEN`",
-            ExitCode.NOT_FOUND,
-        ) from error
-    except OSError as error:
-        raise _damaged(path, str(error)) from error
-    try:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise _damaged(path, "it is not a regular file")
-        if state.st_uid != os.geteuid() or state.st_mode & 0o077:
-            raise MeshnetError(
-                f"{path} is not private",
-                f"owner {state.st_uid}, mode {stat.S_IMODE(state.st_mode):04o}: others could read the keys",
-                f"chown {os.geteuid()} and chmod 600 {path}; if others may have read it, leave and join anew",
-                ExitCode.PERMISSION,
-            )
-        raw = _read_up_to(descriptor, MAX_SIZE + 1)
-    finally:
-        os.close(descriptor)
-    if len(raw) > MAX_SIZE:
-        raise _damaged(path, "it is too long")
-    return raw
-
-
-def _read_up_to(descriptor: int, size: int) -> bytes:
-    raw = b""
-    while len(raw) < size and (part := os.read(descriptor, size - len(raw))):
-        raw += part
-    return raw
+    fields = _FIELDS[1 if body["version"] == 1 else FORMAT_VERSION]
+    return blake2s(json.dumps([body[name] for name in fields]).encode(), size=16).hex()
 
 
 def _decode(path: Path, raw: bytes) -> Membership:
@@ -187,10 +180,10 @@ def _decode(path: Path, raw: bytes) -> Membership:
         raise _damaged(path, "it is not whole JSON") from error
     if not isinstance(body, dict):
         raise _damaged(path, "it is not whole JSON")
-    if body.get("version") != FORMAT_VERSION:
+    if body.get("version") not in (1, FORMAT_VERSION):
         raise MeshnetError(
             f"{path} has version {str(body.get('version'))[:16]}",
-            f"this meshnet reads version {FORMAT_VERSION}",
+            f"this meshnet reads versions 1 to {FORMAT_VERSION}",
             "run the meshnet release that wrote it, or remove the state directory and join anew",
             ExitCode.FAILED,
         )
@@ -202,18 +195,41 @@ def _decode(path: Path, raw: bytes) -> Membership:
             mesh=bytes.fromhex(body["mesh"]),
             identity=IdentityKey.from_bytes(_bytes(body["identity"])),
             static=StaticKey.from_bytes(_bytes(body["static"])),
-            secret=MeshSecret(body["epoch"], _bytes(body["secret"])),
+            keyring=_keyring(body),
             suite=Suite(body["suite"]),
             name=body["name"],
             chain=tuple(_bytes(text) for text in body["chain"]),
+            **_later(body),
         )
         if len(membership.state_id) != STATE_ID_SIZE or not isinstance(membership.name, str):
             raise _damaged(path, "a field has the wrong length")
         verify_chain(membership.mesh, membership.identity.public, membership.chain)
-    except (KeyError, TypeError, ValueError, CryptoError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, CryptoError) as error:
         # The cause is named by its type alone: a message of a decoder may quote what it was given.
         raise _damaged(path, f"a field is missing or wrong ({type(error).__name__})") from None
     return membership
+
+
+def _keyring(body: Mapping[str, Any]) -> Keyring:
+    if body["version"] == 1:
+        return Keyring(MeshSecret(body["epoch"], _bytes(body["secret"])))
+    held = {name: MeshSecret(int(pair[0]), _bytes(pair[1])) for name, pair in body["secrets"].items()}
+    return Keyring(**held)
+
+
+def _later(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What version 1 did not have."""
+    if body["version"] == 1:
+        return {}
+    old, password = body["old_static"], body["password"]
+    key = None if password is None else _bytes(password)
+    if key is not None and len(key) != KEY_SIZE:
+        raise ValueError("a key of another length")
+    return {
+        "old_static": None if old is None else StaticKey.from_bytes(_bytes(old)),
+        "old_static_until": float(body["old_static_until"]),
+        "password_key": key,
+    }
 
 
 def _text(value: bytes) -> str:

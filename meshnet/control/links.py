@@ -1,12 +1,14 @@
 """The TCP links between peers: Noise-secured streams that carry the gossip node's messages.
 
 Purpose: connect the node's ``Dial``, ``CloseLink`` and messages with sockets, in both directions.
-Rule: a link exists for the node only after both ends are proven: IKpsk2 under the mesh secret, a static key that
-a credential binds to a member, and the initiator's CONFIRM. One node message is one record. A far end
+Rule: a link exists for the node only after both ends are proven: IKpsk2 under a mesh secret that both hold, a static
+key that a credential binds to a member, and the initiator's CONFIRM. One node message is one record. A far end
 that does not read loses its link at MAX_SEND_QUEUE; one that sends faster than its steps become durable is not
 read. Whatever a far end does costs its own connection alone, and is counted.
-Flow: accept or dial -> handshake -> ``link_up`` -> records -> ``receive`` … -> ``link_down``.
-Reference: design §3, §5; docs/wire.md.
+A credential never ends, a static key does: so a link lasts only while gossip says the same of its key, and it is made
+anew after a day. A new mesh secret travels here and nowhere else, to who is vouched for by gossip alone.
+Flow: accept or dial -> handshake -> ``link_up`` -> records -> ``receive`` … -> ``link_down``; ``tick`` once a second.
+Reference: design §3, §5; docs/adr/0008-secret-on-links.md; docs/wire.md.
 """
 
 from __future__ import annotations
@@ -18,64 +20,83 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crypto.errors import CryptoError, RemoteError
+from crypto.keyring import Keyring
 from crypto.keys import Entropy
+from crypto.primitives import KEY_SIZE
 from crypto.prologue import Channel
+from crypto.secret import MeshSecret
 from crypto.stream import CLOSE, SecureStream, StreamInitiator, StreamResponder
 from gossip.events import CloseLink, Dial, Event, Output
 from gossip.node import Node
 from meshnet.control import join_wire
 from meshnet.control.credential import Credential
-from meshnet.control.join import Issuer
+from meshnet.control.hostkeys import HostKeys
+from meshnet.control.issuer import Issuer
 from meshnet.control.listener import HANDSHAKE_S, Listener
-from meshnet.control.membership import Membership
 from meshnet.control.pipe import CONNECT_S, Pipe, connect
 from meshnet.control.runner import NodeRunner
 from meshnet.control.store import StoreError
 
-MESSAGE, CONFIRM = 1, 2  # kinds of records; others are counted and skipped
+MESSAGE, CONFIRM, SECRET = 1, 2, 3  # kinds of records; others are counted and skipped
+SECRET_SIZE = 4 + KEY_SIZE  # u32 generation, the key
 MAX_SEND_QUEUE = 1 << 20  # bytes that wait for a far end to read
 MAX_DIALS = 32  # at once
+LIFE_S = 24 * 3600.0  # then who opened a link makes it anew, for fresh keys
+LIFE_SPREAD_S = 3600.0  # so that the links of a mesh do not end together
+VOUCH_S = 15.0  # how soon gossip must name the static key a link was opened with
 
 _log = logging.getLogger(__name__)
 _Records = list[tuple[int, bytes]]
+Admits = Callable[[bytes, Sequence[str], Sequence[tuple[bytes, int]]], bool]
+"""(identity, its roles, path of its certificates): whether they count, for a peer that gossip does not vouch for."""
 
 
 @dataclass(slots=True)
 class _Link:
     number: int
     peer: bytes
+    static: bytes
     pipe: Pipe
     stream: SecureStream
+    doubted_since: float
+    """Since when gossip has not vouched for its key; at first, since it was opened."""
+    ends_at: float
 
 
 class Links:
     """All links of this peer. sockets: bound TCP sockets, which this takes over.
 
     lookup(static): the identity of the known peer with that X25519 key, or None. barred(identity): whether a
-    peer may not link although its certificates hold (it left). issuer: answers joins, None where none are.
+    peer may not link although its certificates hold (it left, or was revoked). tags(identity): of the mesh secrets
+    it says it holds. issuer: answers joins, None where none are. on_secret(peer, secret): a mesh secret came from a
+    linked peer; nothing of it is checked.
     """
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        membership: Membership,
+        keys: HostKeys,
         runner: NodeRunner[Node],
         lookup: Callable[[bytes], bytes | None],
         issuer: Issuer | None = None,
         barred: Callable[[bytes], bool] = lambda identity: False,
+        tags: Callable[[bytes], Sequence[bytes]] = lambda identity: (),
+        on_secret: Callable[[bytes, MeshSecret], None] = lambda peer, secret: None,
+        admits: Admits = lambda identity, roles, path: True,
         entropy: Entropy = os.urandom,
     ) -> None:
         self.counters: Counter[str] = Counter()
-        self._membership = membership
+        self._keys = keys
         self._runner = runner
         self._lookup = lookup
         self._barred = barred
+        self._tags = tags
+        self._on_secret = on_secret
+        self._admits = admits
         self._entropy = entropy
-        self._credential = Credential.make(membership).encode()
-        self._psk = membership.secret.psk(Channel.LINK)
         self._serves_joins = issuer is not None
         self._listener = Listener(sockets, self._responder, self, issuer, self.counters)
         self._links: dict[int, _Link] = {}
@@ -116,6 +137,33 @@ class Links:
         for link in list(self._links.values()):
             self._finish(link)
 
+    def drop_peer(self, peer: bytes) -> None:
+        """End every link with `peer` at once; the node is told."""
+        for link in list(self._links.values()):
+            if link.peer == peer:
+                self.counters["cut: the peer is barred"] += 1
+                self._cut(link)
+
+    def tick(self, now: float) -> None:
+        """Look after the links at `now` (seconds, the loop's clock); to be called once a second or so."""
+        for link in list(self._links.values()):
+            if self._lookup(link.static) == link.peer:
+                link.doubted_since = now
+            elif now - link.doubted_since >= VOUCH_S:
+                self.counters["cut: gossip names another static key"] += 1
+                self._cut(link)
+            if now >= link.ends_at:
+                self.counters["made anew"] += 1
+                link.pipe.finish(link.stream.close())  # its reader then ends and tells the node, which dials again
+
+    def send_secret(self, peer: bytes, secret: MeshSecret) -> bool:
+        """Send a mesh secret on a link to `peer`; whether there was one whose key gossip vouches for."""
+        for link in self._links.values():
+            if link.peer == peer and self._lookup(link.static) == peer and not self._barred(peer):
+                link.pipe.put(link.stream.seal(SECRET, secret.generation.to_bytes(4, "big") + secret.key))
+                return True
+        return False
+
     def tell(self, event: Event) -> bool:
         """Take one of the node's events; whether it was one for links."""
         if isinstance(event, Dial):
@@ -147,7 +195,12 @@ class Links:
         if request is None:
             raise RemoteError("a link without a request")
         peer = self._admit(request.remote_static, request.payload)
-        responder.accept(self._psk, self._credential)
+        own = self._keys.membership
+        secret = own.keyring.get(request.epoch)
+        if secret is None:  # it was dropped since the hello was answered
+            raise RemoteError("hello with another epoch of the mesh secret")
+        mine = next((static for static in own.statics if static.public == request.static_public), own.static)
+        responder.accept(secret.psk(Channel.LINK), Credential.make(replace(own, static=mine)).encode())
         await pipe.write(responder.data_to_send())
         stream = responder.secure()
         records: _Records = stream.feed(b"")
@@ -156,18 +209,20 @@ class Links:
         if records[0] != (CONFIRM, b""):
             raise RemoteError("a link that is not confirmed")
         proven()
-        await self._serve(pipe, stream, peer, False, records[1:])
+        await self._serve(pipe, stream, peer, request.remote_static, False, records[1:])
 
     def _responder(self) -> StreamResponder:
-        epochs = {Channel.LINK: self._membership.secret.epoch}
+        own = self._keys.membership
+        epochs = {Channel.LINK: [secret.epoch for secret in own.keyring.secrets()]}
         if self._serves_joins:
-            epochs[Channel.JOIN] = join_wire.EPOCH
+            epochs[Channel.JOIN] = [join_wire.EPOCH]
         return StreamResponder(
             epochs=epochs,
-            mesh=self._membership.mesh,
-            suite=self._membership.suite,
-            static=self._membership.static,
+            mesh=own.mesh,
+            suite=own.suite,
+            statics=own.statics,
             entropy=self._entropy,
+            password_psk=own.password_key if self._serves_joins else None,
         )
 
     def _admit(self, static: bytes, payload: bytes) -> bytes:
@@ -176,15 +231,20 @@ class Links:
         Gossip's word alone is not enough, as a member could claim another's key there; where both agree, gossip
         has checked the signatures before.
         """
-        credential = Credential.decode(payload)
+        credential, own = Credential.decode(payload), self._keys.membership
         peer = credential.identity
         if self._lookup(static) != peer:
-            credential.check(self._membership.mesh, static)
-        if peer == self._membership.identity.public:
+            shown = credential.check(own.mesh, static)
+            if not self._admits(peer, shown.certificate.roles, shown.path):
+                raise RemoteError("a link by certificates that do not count")
+        if peer == own.identity.public:
             raise RemoteError("a link with our own identity")
-        if self._barred(peer):
-            raise RemoteError("a link of a peer that left")
+        self._refuse_barred(peer)
         return peer
+
+    def _refuse_barred(self, peer: bytes) -> None:
+        if self._barred(peer) or self._barred(self._keys.membership.identity.public):
+            raise RemoteError("a link of a peer that left or was revoked")
 
     def _dial_soon(self, dial: Dial) -> None:
         if self._closed or dial.peer in self._dialing or len(self._dialing) >= MAX_DIALS:
@@ -208,7 +268,7 @@ class Links:
             return
         pipe, stream = opened
         try:
-            await self._serve(pipe, stream, dial.peer, True, [])
+            await self._serve(pipe, stream, dial.peer, dial.static, True, [])
         except RemoteError as error:
             self.counters[f"cut: {error.reason}"] += 1
         except ConnectionError:
@@ -237,16 +297,17 @@ class Links:
         return None
 
     async def _open(self, pipe: Pipe, dial: Dial) -> SecureStream:
-        own = self._membership
+        own = self._keys.membership
+        secret = common_secret(own.keyring, self._tags(dial.peer))
         initiator = StreamInitiator(
             channel=Channel.LINK,
             mesh=own.mesh,
             suite=own.suite,
-            epoch=own.secret.epoch,
+            epoch=secret.epoch,
             static=own.static,
             remote_static=dial.static,
-            psk=self._psk,
-            payload=self._credential,
+            psk=secret.psk(Channel.LINK),
+            payload=Credential.make(own).encode(),
             entropy=self._entropy,
         )
         await pipe.write(initiator.data_to_send())
@@ -259,9 +320,14 @@ class Links:
         await pipe.write(stream.seal(CONFIRM, b""))
         return stream
 
-    async def _serve(self, pipe: Pipe, stream: SecureStream, peer: bytes, opened_by_us: bool, early: _Records) -> None:
+    async def _serve(
+        self, pipe: Pipe, stream: SecureStream, peer: bytes, static: bytes, opened_by_us: bool, early: _Records
+    ) -> None:
         """One link from `link_up` to its end; raises what ended it."""
-        link = _Link(next(self._numbers), peer, pipe, stream)
+        self._refuse_barred(peer)  # anew: the handshake took its time
+        now = asyncio.get_running_loop().time()
+        ends_at = now + self._life() if opened_by_us else float("inf")
+        link = _Link(next(self._numbers), peer, static, pipe, stream, now, ends_at)
         number = link.number
         self._links[number] = link
         try:
@@ -283,17 +349,48 @@ class Links:
     async def _receive(self, number: int, records: _Records) -> None:
         """Hand what one read brought to the node, and wait until its consequences are durable."""
         messages = [plaintext for kind, plaintext in records if kind == MESSAGE]
-        self.counters["records of unknown kinds"] += sum(kind not in (MESSAGE, CLOSE) for kind, _ in records)
+        for plaintext in (plaintext for kind, plaintext in records if kind == SECRET):
+            self._take_secret(number, plaintext)
+        known = (MESSAGE, SECRET, CLOSE)
+        self.counters["records of unknown kinds"] += sum(kind not in known for kind, _ in records)
         for message in messages[:-1]:
             self._runner.post(self._act(number, message))
         if messages:
             await self._runner.step(self._act(number, messages[-1]))
 
+    def _take_secret(self, number: int, plaintext: bytes) -> None:
+        link = self._links.get(number)
+        if len(plaintext) != SECRET_SIZE:
+            raise RemoteError("a mesh secret of another length")
+        if link is not None:
+            self._on_secret(link.peer, MeshSecret(int.from_bytes(plaintext[:4], "big"), plaintext[4:]))
+
     def _act(self, number: int, message: bytes) -> Callable[[float], Output]:
         # The node of the moment: after a failed commit it is another one, which does not know this link.
         return lambda now: self._runner.node.receive(number, message, now)
+
+    def _life(self) -> float:
+        """How long a link that we opened lasts."""
+        spread = int.from_bytes(self._entropy(4), "big") / 0xFFFFFFFF
+        return LIFE_S + (2 * spread - 1) * LIFE_SPREAD_S
+
+    def _cut(self, link: _Link) -> None:
+        """End a link and tell the node: nothing more is read; what was said before (why, perhaps) still leaves."""
+        number = link.number
+        if number in self._links:
+            self._runner.post(lambda now: self._runner.node.link_down(number, now))
+        self._finish(link)
 
     def _finish(self, link: _Link) -> None:
         """End a link in order that the node knows nothing of any more."""
         self._links.pop(link.number, None)
         link.pipe.finish(link.stream.close())
+
+
+def common_secret(keyring: Keyring, tags: Sequence[bytes]) -> MeshSecret:
+    """The mesh secret to use with a peer that says by tags (8 bytes each) which ones it holds.
+
+    Without a common one, or while nothing is known of the peer's, it is the current one.
+    """
+    held = keyring.secrets()
+    return next((secret for secret in held if secret.tag() in tags), held[0])

@@ -2,9 +2,10 @@
 
 Purpose: a stranger costs one task for a few seconds and nothing else, and delays nobody.
 Rule: each handshake runs in its own task under one deadline; connections that have not proven themselves are
-counted per address and in all, and what exceeds the bound is closed at once. Any bytes at all end in an opened
-stream or in a closed connection with a counter, never in an exception that leaves this module.
-Flow: accept -> ``StreamResponder`` until its request -> LINK: ``Welcomer.welcome``; JOIN: ``Issuer.serve``.
+counted per address and in all, and accepted at a bounded pace; what exceeds a bound is closed at once. Any bytes at
+all end in an opened stream or in a closed connection with a counter, never in an exception that leaves this module.
+Flow: accept -> ``StreamResponder`` until its request -> LINK: ``Welcomer.welcome``; JOIN: ``Issuer.serve``; PASSWORD:
+``Issuer.serve_password``, whose attempts have a pace of their own.
 Reference: design §3; docs/wire.md.
 """
 
@@ -20,13 +21,16 @@ from typing import Any, Protocol
 from crypto.errors import RemoteError
 from crypto.prologue import Channel
 from crypto.stream import StreamResponder
-from meshnet.control.join import Issuer
+from meshnet.control.budget import Budget
+from meshnet.control.issuer import Issuer
 from meshnet.control.pipe import Pipe
 
 HANDSHAKE_S = 5.0  # from the first byte until the other end is proven
 MAX_HALF_OPEN = 64
 MAX_HALF_OPEN_PER_ADDRESS = 8
 BACKLOG = 128
+ACCEPTS_PER_S = 20.0  # a mesh that starts all at once needs its burst; more than this a second nobody needs
+ACCEPTS_BURST = 40
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +86,8 @@ class Listener:
         self._welcomer = welcomer
         self._issuer = issuer
         self._counters = counters
+        self._pace = Budget(ACCEPTS_PER_S, ACCEPTS_BURST)
+        self._closed = False
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -92,6 +98,7 @@ class Listener:
 
     async def close(self) -> None:
         """Stop accepting, and end what was accepted here."""
+        self._closed = True
         for server in self._servers:
             server.close()
         self._servers.clear()
@@ -102,9 +109,17 @@ class Listener:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pipe = Pipe(reader, writer)
+        if self._closed:  # the kernel had it before the end
+            pipe.abort()
+            return
         give_back = self.half_open.take(pipe.remote)
         if give_back is None:
             self._counters["refused: too many half open"] += 1
+            pipe.abort()
+            return
+        if not self._pace.take(asyncio.get_running_loop().time()):
+            self._counters["refused: too many at once"] += 1
+            give_back()
             pipe.abort()
             return
         self._spawn(self._serve(pipe, give_back))
@@ -137,16 +152,22 @@ class Listener:
             pipe.abort()
 
     async def _open(self, pipe: Pipe, proven: Callable[[], None]) -> None:
-        responder = self._responder()
+        responder, issuer = self._responder(), self._issuer
+        asked = False
         try:
             while responder.request is None:
                 responder.feed(await pipe.read())
+                if responder.channel is Channel.PASSWORD and not asked and issuer is not None:
+                    asked = True  # before the third message, which would tell a guess from the password
+                    if not issuer.password_attempt(asyncio.get_running_loop().time()):
+                        raise RemoteError("too many attempts with a password")
                 pipe.put(responder.data_to_send())
         except RemoteError:
             pipe.finish(responder.data_to_send())  # our hello, by which the other end sees what differs
             raise
-        if responder.request.channel is Channel.JOIN and self._issuer is not None:
-            joined = await self._issuer.serve(pipe, responder, proven)
+        if responder.request.channel in (Channel.JOIN, Channel.PASSWORD) and issuer is not None:
+            by_token = responder.request.channel is Channel.JOIN
+            joined = await (issuer.serve if by_token else issuer.serve_password)(pipe, responder, proven)
             self._counters["joins" if joined else "refused: joins"] += 1
         else:
             await self._welcomer.welcome(pipe, responder, proven)

@@ -6,17 +6,22 @@ awaited by whoever needs its end.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 
 from gossip.events import (
+    Cloned,
     EndpointGone,
     EndpointSet,
     Event,
     NetworkGone,
     NetworkSeen,
     PeerLeft,
+    PeerRevoked,
     PeerSeen,
+    PeerView,
     Reachable,
+    Readmitted,
+    SecretRotation,
     Trouble,
 )
 from meshnet.control.desk import NetworkDesk
@@ -24,6 +29,7 @@ from meshnet.control.links import Links
 from meshnet.control.networks import Networks
 from meshnet.control.pending import Pending
 from meshnet.control.sessions import Sessions
+from meshnet.control.statics import Statics
 
 __all__ = ["NOTICES_KEPT", "Mesh"]
 
@@ -33,18 +39,27 @@ NOTICES_KEPT = 32
 
 
 class Mesh:
-    """Hands each event to the part it concerns; `links` is set once it exists."""
+    """Hands each event to the part it concerns; `links` is set once it exists.
 
-    def __init__(self, peer: bytes, sessions: Sessions, networks: Networks) -> None:
+    clock: seconds, monotonic. on_rotation(): the mesh secret's rotation is further than before. peers(): all that
+    gossip knows.
+    """
+
+    def __init__(
+        self, peer: bytes, sessions: Sessions, networks: Networks, statics: Statics, clock: Callable[[], float]
+    ) -> None:
         self._peer = peer
         self._sessions = sessions
         self._networks = networks
+        self._statics = statics
+        self._clock = clock
+        self._is_out = False
         self._making: dict[asyncio.Task[None], None] = {}
         self.links: Links | None = None
         self.desk: NetworkDesk | None = None
         self.pending: Pending | None = None
-        self.statics: dict[bytes, bytes] = {}
-        """X25519 key → identity of every known peer."""
+        self.on_rotation: Callable[[], None] = lambda: None
+        self.peers: Callable[[], Sequence[PeerView]] = lambda: []
         self.notices: list[dict[str, object]] = []
 
     def send(self, link: int, message: bytes) -> None:
@@ -60,10 +75,24 @@ class Mesh:
             return
         match event:
             case PeerSeen(peer, body):
-                self.statics[body.static] = peer
-                self._sessions.know(peer, body.static, body.addresses, body.boot)
+                self._statics.learn(peer, body.static, self._clock())
+                if not self._is_out:
+                    self._sessions.know(peer, body.static, body.addresses, body.boot, body.secrets)
             case PeerLeft(peer):
-                self._sessions.forget(peer)
+                self._forget(peer)
+            case PeerRevoked(peer, by, reason):
+                log.warning("peer=%s is out by %s: %s", peer.hex()[:16], by.hex()[:16], reason)
+                self._revoked(peer)
+            case Readmitted():
+                self._readmitted()
+            case SecretRotation():
+                self.on_rotation()
+            case Cloned(detail):
+                self.notice(
+                    "another host speaks as this one",
+                    f"{detail}; neither gives out addresses until one is gone",
+                    "wipe one of the two (`meshnet leave --wipe`, away from the network) and join it anew",
+                )
             case NetworkSeen(body):
                 if self.desk is not None and self.desk.is_wanted(body):
                     self._soon(f"serve-{body.name}", self.desk.seen(body))
@@ -71,7 +100,7 @@ class Mesh:
                 if self.desk is not None:
                     self._soon(f"end-{body.name}", self.desk.gone(body))
             case EndpointSet(owner, body):
-                self._networks.set_endpoint(body.network, body.mac, owner)
+                self._networks.set_endpoint(body.network, body.mac, b"" if owner == self._peer else owner)
             case EndpointGone(owner, network, mac):
                 self._networks.drop_endpoint(network, mac, b"" if owner == self._peer else owner)
             case Reachable(peer, reachable):
@@ -80,6 +109,31 @@ class Mesh:
                 self.notice("something is wrong in the mesh", what, "see `meshnet status`")
             case _:
                 pass
+
+    def _forget(self, peer: bytes) -> None:
+        self._statics.forget(peer)
+        self._sessions.forget(peer)
+
+    def _revoked(self, peer: bytes) -> None:
+        """End everything with a peer that is out; with everybody if it is this host."""
+        self._is_out = self._is_out or peer == self._peer
+        if peer != self._peer:
+            self._forget(peer)
+            if self.links is not None:
+                self.links.drop_peer(peer)
+            return
+        for other in self._statics.peers():
+            self._sessions.forget(other)
+            if self.links is not None:
+                self.links.drop_peer(other)
+
+    def _readmitted(self) -> None:
+        """This host counts again, and the others are peers again."""
+        self._is_out = False
+        for view in self.peers():
+            if view.identity != self._peer and not view.left and not view.revoked:
+                self.tell(PeerSeen(view.identity, view.body))
+        self._networks.refill()
 
     async def settle(self) -> None:
         """Wait until every network that is being made exists; raises what making one raised."""

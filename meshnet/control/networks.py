@@ -212,11 +212,20 @@ class Networks:
         for served in self._served.values():
             self._install(served)
 
+    def refill(self) -> None:
+        """The forwarder forgot endpoints with their peers, which are peers again: hand it every table anew."""
+        for served in self._served.values():
+            self._fill(served)
+
     def _install(self, served: _Served) -> None:
         body = served.body
         device, features = tap_name(body.number), served.features
         verb = AddNetwork(number=body.number, device=device, mtu=body.mtu, features=features)
         self._send(verb, (served.tap,))
+        self._fill(served)
+
+    def _fill(self, served: _Served) -> None:
+        body = served.body
         rows = [EndpointRow(mac=mac, peer=owners[0]) for mac, owners in served.claims.items()]
         self._send(SetEndpoints(number=body.number, endpoints=rows[:ENDPOINTS_PER_VERB], replace=True))
         for start in range(ENDPOINTS_PER_VERB, len(rows), ENDPOINTS_PER_VERB):

@@ -1,36 +1,70 @@
 """Open this host's state: made by launch or join, found again by start.
 
 Rule: the key file is written last, and its existence is what makes this host a peer; an attempt that fails before
-that leaves nothing.  Keys and database carry one state id, checked at every start.
+that leaves nothing but an identity that was made beforehand, for the next one.  Keys and database carry one state
+id, checked at every start.  What lets this host in (token, password) comes through a pipe and is shown nowhere.
 """
 
 import asyncio
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from crypto.errors import LocalError
 from crypto.keys import IdentityKey, StaticKey
 from crypto.primitives import Suite
 from crypto.token import Token
 from meshnet.config import DEFAULT_RANGE, Options, Places
-from meshnet.control import keyfile
-from meshnet.control.join import join
+from meshnet.control import identity_file, keyfile, private_file, store_file
+from meshnet.control.join import JoinReply, join
+from meshnet.control.join_password import join_by_password
 from meshnet.control.membership import Membership, found
+from meshnet.control.password import check_strength, derive
 from meshnet.control.row import Row
 from meshnet.control.store import Store
 from meshnet.errors import ExitCode, MeshnetError
 
-__all__ = ["Opened", "choose_range", "choose_suite", "make", "make_directory", "resume", "retire"]
+__all__ = ["Opened", "WayIn", "choose_range", "choose_suite", "make", "make_directory", "resume", "retire"]
 
 SPACE: Final = "meta"
 OPTIONS_KEY: Final = b"options"
 CPUINFO: Final = Path("/proc/cpuinfo")
 RANGE_BITS: Final = 12
+
+
+class WayIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the secret's pipe carries, as JSON: a token; or a password, with the address to join at or, at launch,
+    without.
+    """
+
+    token: str = ""
+    password: str = ""
+    address: str = ""
+
+    def __repr__(self) -> str:
+        return f"WayIn(address={self.address!r})"
+
+    @classmethod
+    def decode(cls, text: str) -> "WayIn":
+        """Raises MeshnetError (USAGE), which shows nothing of the text."""
+        try:
+            way = msgspec.json.decode(text, type=cls)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            way = cls()
+        if bool(way.token) == bool(way.password):
+            raise MeshnetError(
+                "meshnetd was started wrongly",
+                "its secret is neither a token nor a password",
+                "use `meshnet launch` or `meshnet join`",
+                ExitCode.USAGE,
+            )
+        return way
 
 
 @dataclass(slots=True)
@@ -48,13 +82,14 @@ class Opened:
         """Write the key file: from here on this host is a peer."""
         if self.fresh:
             await asyncio.to_thread(keyfile.create, self.directory, self.membership)
+            identity_file.remove(self.directory)
 
     def discard(self) -> None:
         """The attempt failed before `seal`: leave nothing of it."""
         self.store.close()
         if self.fresh and not keyfile.exists(self.directory):
-            for name in (self.store.path.name, f"{self.store.path.name}-wal", f"{self.store.path.name}-shm"):
-                (self.directory / name).unlink(missing_ok=True)
+            for path in store_file.family(self.store.path):
+                path.unlink(missing_ok=True)
 
 
 def make_directory(path: Path) -> None:
@@ -69,14 +104,13 @@ def make_directory(path: Path) -> None:
 
 def retire(places: Places, wipe: bool) -> None:
     """The host left its mesh: delete keys and state, or put them aside as *.left; then another mesh may begin here."""
-    for path in (
-        places.keys,
-        *(places.database.with_name(f"{places.database.name}{end}") for end in ("", "-wal", "-shm")),
-    ):
+    private_file.fresh_path(places.keys).unlink(missing_ok=True)  # keys all the same, if a crash left it
+    identity_file.remove(places.state_dir)
+    for path in (places.keys, *store_file.family(places.database)):
         if wipe:
             path.unlink(missing_ok=True)
         elif path.exists():
-            path.replace(path.with_name(f"{path.name}.left"))
+            path.replace(path.with_name(f"{path.name}{store_file.LEFT}"))
 
 
 async def resume(places: Places) -> Opened:
@@ -113,23 +147,22 @@ async def resume(places: Places) -> Opened:
 
 
 async def make(places: Places, options: Options, secret: str | None, entropy: Callable[[int], bytes]) -> Opened:
-    """What `launch` (no secret) and `join` (the token) begin with.  Raises MeshnetError."""
+    """What `launch` and `join` begin with.  Raises MeshnetError.
+
+    secret: what `WayIn.decode` reads; None at a launch that sets no password.
+    """
     refuse_second(places)
+    way = None if secret is None else WayIn.decode(secret)
+    identity = identity_file.load(places.state_dir) or IdentityKey.generate(entropy)
     statements: list[bytes] = []
-    if secret is None:
-        membership = found(options.name, choose_suite(options.cipher), entropy)
+    if way is None:
+        membership = found(options.name, choose_suite(options.cipher), entropy, identity)
+    elif not way.token and not way.address:
+        await asyncio.to_thread(check_strength, way.password)
+        membership = found(options.name, choose_suite(options.cipher), entropy, identity)
+        membership = replace(membership, password_key=await derive(way.password, membership.mesh))
     else:
-        try:
-            token = Token.decode(secret.strip())
-        except LocalError as error:
-            raise MeshnetError(
-                "this is no token",
-                getattr(error, "reason", str(error)),
-                "paste the whole line `meshnet token create` printed",
-                ExitCode.USAGE,
-            ) from None
-        identity, static = IdentityKey.generate(entropy), StaticKey.generate(entropy)
-        reply = await join(token, options.name, identity, static, entropy=entropy)
+        reply = await _joined(way, options.name, identity, entropy)
         membership, statements = reply.membership, reply.statements
     store = Store.open(places.database, membership.state_id, create=True)
     opened = Opened(membership, store, options, statements, True, places.state_dir)
@@ -139,6 +172,19 @@ async def make(places: Places, options: Options, secret: str | None, entropy: Ca
         opened.discard()
         raise
     return opened
+
+
+async def _joined(way: WayIn, name: str, identity: IdentityKey, entropy: Callable[[int], bytes]) -> JoinReply:
+    static = StaticKey.generate(entropy)
+    if way.password:
+        return await join_by_password(way.address, way.password, name, identity, static, entropy=entropy)
+    try:
+        token = Token.decode(way.token.strip())
+    except LocalError as error:
+        raise MeshnetError(
+            "this is no token", error.reason, "paste the whole line `meshnet token create` printed", ExitCode.USAGE
+        ) from None
+    return await join(token, name, identity, static, entropy=entropy)
 
 
 def refuse_second(places: Places) -> None:
@@ -196,6 +242,6 @@ def choose_range(wanted: str | None, routes: list[tuple[str, str]]) -> tuple[str
 
 
 def read_secret(descriptor: int) -> str:
-    """The join token from its pipe; the descriptor is closed."""
+    """What the secret's pipe carries, for `make`; the descriptor is closed."""
     with os.fdopen(descriptor, "rb") as pipe:
         return pipe.read(65_536).decode("utf-8", "replace")

@@ -24,6 +24,8 @@ CODES: Final = {
     "unknown-network": ExitCode.NOT_FOUND,
     "bad-address": ExitCode.USAGE,
     "invalid": ExitCode.USAGE,
+    "role": ExitCode.PERMISSION,
+    "revoked": ExitCode.PERMISSION,
 }
 """How a refusal of the core ends a command; any other is a plain failure."""
 

@@ -9,13 +9,31 @@ from typing import Annotated, Literal, Protocol
 
 import msgspec
 
-__all__ = ["Answer", "Backend", "EndpointRequest", "ExposeRequest", "LeaveRequest", "NetworkRequest", "TokenRequest"]
+__all__ = [
+    "AcceptRequest",
+    "AllowRequest",
+    "Answer",
+    "Backend",
+    "DockerRequest",
+    "EndpointRequest",
+    "ExposeRequest",
+    "FinishRequest",
+    "LeaveRequest",
+    "NetworkRequest",
+    "PasswordRequest",
+    "RevokeRequest",
+    "TokenRequest",
+]
 
 MAX_TOKEN_USES = 10_000
 MAX_TOKEN_TTL_S = 366 * 86_400
 MIN_MTU, MAX_MTU = 576, 60_000
 """A frame has to fit one record (64,000 bytes) with its headers."""
 MAX_SUBNETS = 8
+MAX_SERIAL = (1 << 53) - 1
+MAX_REASON = 120
+MAX_TOKEN = 4096
+MAX_PASSWORD = 1024
 
 Answer = Mapping[str, object]
 NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")]
@@ -66,6 +84,48 @@ class LeaveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wipe: bool = False
 
 
+class PasswordRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/password: the password hosts may join with from now on, at this host; null: none any more."""
+
+    password: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PASSWORD)] | None
+
+    def __repr__(self) -> str:
+        return "PasswordRequest(none)" if self.password is None else "PasswordRequest(one)"
+
+
+class RevokeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/peers/PEER/revoke: from which serial on the peer's certificates are void as well.
+
+    `issued_all`: every one it ever issued; both left out: what it issues from now on. `reason`: for people.
+    """
+
+    issued_from: Annotated[int, msgspec.Meta(ge=0, le=MAX_SERIAL)] | None = None
+    issued_all: bool = False
+    reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON)] = ""
+
+
+class AllowRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/allow: put an identity key (64 hex digits) on the allow-list or take it off; null: the list itself."""
+
+    key: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")] | None
+    on: bool
+
+
+class FinishRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/secret/finish: whether the old secret is dropped although members lack the new one."""
+
+    force: bool = False
+
+
+class AcceptRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/secret/accept: a token of this very mesh, by which a host that missed a rotation gets the secret."""
+
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TOKEN)]
+
+    def __repr__(self) -> str:
+        return "AcceptRequest()"
+
+
 class DockerRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/docker: whether this host's Docker is served, and in which directory it looks for plugins."""
 
@@ -97,6 +157,50 @@ class Backend(Protocol):
 
     async def create_token(self, uses: int, ttl_s: int, roles: tuple[str, ...]) -> Answer:
         """meshnet.token/v1, durable."""
+        ...
+
+    async def list_tokens(self) -> Answer:
+        """meshnet.tokens/v1: those of this host."""
+        ...
+
+    async def revoke_token(self, token_id: bytes) -> Answer:
+        """meshnet.token-revoked/v1, durable."""
+        ...
+
+    async def set_password(self, password: str | None) -> Answer:
+        """meshnet.password/v1, durable."""
+        ...
+
+    async def revoke_peer(self, peer: str, request: RevokeRequest) -> Answer:
+        """meshnet.revoked/v1, durable; `peer` is a name or an id in hex, or the beginning of one."""
+        ...
+
+    async def allow(self, key: bytes | None, on: bool) -> Answer:
+        """meshnet.allowed/v1, durable; key None: the list itself."""
+        ...
+
+    async def allowed(self) -> Answer:
+        """meshnet.allowed/v1"""
+        ...
+
+    async def secret(self) -> Answer:
+        """meshnet.secret/v1: how far the mesh secret's rotation is."""
+        ...
+
+    async def rotate_secret(self) -> Answer:
+        """meshnet.secret/v1: a rotation has begun, or goes on here."""
+        ...
+
+    async def finish_secret(self, force: bool) -> Answer:
+        """meshnet.secret/v1: the old secret is dropped."""
+        ...
+
+    async def accept_secret(self, token: str) -> Answer:
+        """meshnet.secret/v1: this host holds the mesh's present secret, durable."""
+        ...
+
+    async def rotate_key(self) -> Answer:
+        """meshnet.key/v1: this host has another static key, durable."""
         ...
 
     async def create_endpoint(self, request: EndpointRequest) -> Answer:

@@ -1,14 +1,16 @@
-"""What surrounds a daemon's life: one daemon a run directory, the word that it is ready, a log that stays short.
+"""What surrounds a daemon's life: one daemon a run directory, the word that it is ready, a short log, no core file.
 
 Rule: the lock is held for the life of the process, and whoever started the daemon gets one line or none.
 Reference: flock(2); design §9.
 """
 
 import asyncio
+import ctypes
 import fcntl
 import json
 import logging
 import os
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -17,17 +19,27 @@ from typing import Final
 
 from meshnet.errors import MeshnetError
 
-__all__ = ["LOG_CHECK_S", "boottime", "bound_log", "lock_run_dir", "refuse_unreachable", "write_ready"]
+__all__ = ["LOG_CHECK_S", "boottime", "bound_log", "leave_no_core", "lock_run_dir", "refuse_unreachable", "write_ready"]
 
 log = logging.getLogger("meshnet.daemon")
 
 LOG_BYTES: Final = 5_000_000
 LOG_CHECK_S: Final = 10.0
+PR_SET_DUMPABLE: Final = 4
 
 
 def boottime() -> float:
     """Seconds on CLOCK_BOOTTIME, the clock of every timer of both processes."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def leave_no_core() -> None:
+    """No core file of this process, and no other process of its user reads its memory: it holds every key.
+
+    Reference: prctl(2), PR_SET_DUMPABLE; setrlimit(2).
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def lock_run_dir(run_dir: Path) -> int:

@@ -14,7 +14,7 @@ from meshnet.boundary import Counters, PeerCounters
 from meshnet.control.desk import NetworkDesk
 from meshnet.control.endpoints import Endpoints
 from meshnet.control.expose import Exposures
-from meshnet.control.membership import Membership
+from meshnet.control.hostkeys import HostKeys
 from meshnet.control.networks import Networks
 from meshnet.control.sessions import Sessions
 from meshnet.control.supervise import Supervisor
@@ -30,7 +30,7 @@ class Status:
 
     def __init__(
         self,
-        membership: Membership,
+        keys: HostKeys,
         node: Node,
         sessions: Sessions,
         networks: Networks,
@@ -42,7 +42,7 @@ class Status:
         port: int,
         clock: Callable[[], float],
     ) -> None:
-        self._membership = membership
+        self._keys = keys
         self._node = node
         self._sessions = sessions
         self._networks = networks
@@ -56,17 +56,26 @@ class Status:
         self._started = clock()
         self.host_notes: Callable[[], list[str]] = lambda: []
         self.notices: list[Answer] = []
+        self.standing: Callable[[], list[Answer]] = lambda: []
+        """What an operator should read as long as it is so, beside the notices that stay."""
+        self.secret: Callable[[], Answer] = lambda: {}
 
     async def whole(self) -> Answer:
         """meshnet.status/v1"""
         counters = await self._sessions.counters()
-        own = self._membership
+        own = self._keys.membership
+        secret = self.secret()
         return {
             "schema": "meshnet.status/v1",
             "generated_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "version": __version__,
             "state": "ready" if self._supervisor.link is not None else "degraded",
-            "mesh": {"id": own.mesh.hex(), "cipher": own.suite.value},
+            "mesh": {
+                "id": own.mesh.hex(),
+                "cipher": own.suite.value,
+                "secret": secret.get("generation", own.keyring.current.generation),
+                "rotation": secret.get("rotation"),
+            },
             "peer": {
                 "name": own.name,
                 "id": own.identity.public.hex(),
@@ -80,7 +89,7 @@ class Status:
             "networks": self.networks(),
             "endpoints": self._endpoints.listed(),
             "drops": dict(list((counters.drops if counters else {}).items())[:DROPS_SHOWN]),
-            "notices": list(self.notices),
+            "notices": [*self.standing(), *self.notices],
         }
 
     async def peers(self) -> Answer:
@@ -112,13 +121,14 @@ class Status:
 
     def _peers(self, counters: Counters | None) -> list[Answer]:
         rows = {row.peer: row for row in counters.peers} if counters is not None else {}
-        own = self._membership.identity.public
+        own = self._keys.membership.identity.public
         views = [view for view in self._node.peers() if view.identity != own]
         return [self._peer(view, rows.get(view.identity)) for view in sorted(views, key=lambda view: view.body.name)]
 
     def _peer(self, view: PeerView, row: PeerCounters | None) -> Answer:
         facts = self._sessions.describe(view.identity)
-        state = "left" if view.left else facts.state if view.reachable or facts.state == "up" else "down"
+        state: str = facts.state if view.reachable or facts.state == "up" else "down"
+        state = "revoked" if view.revoked else "left" if view.left else state
         has_path = facts.state == "up" and row is not None and row.mtu > 0
         return {
             "name": view.body.name,

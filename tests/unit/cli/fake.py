@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnet.control.api import ApiServer
-from meshnet.control.requests import DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest
+from meshnet.control.requests import DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest, RevokeRequest
 from meshnet.errors import ExitCode, MeshnetError
 
 START_S = 10.0
@@ -154,6 +154,45 @@ TOKEN: dict[str, Any] = {
     "expires_at": "2026-11-20T11:00:00Z",
     "uses": 3,
 }
+TOKENS: dict[str, Any] = {
+    "schema": "meshnet.tokens/v1",
+    "tokens": [
+        {
+            "id": "0a" * 8,
+            "roles": ["invite"],
+            "uses": 3,
+            "left": 2,
+            "expires_at": "2026-11-20T11:00:00Z",
+            "redeemed": ["b1" * 32],
+        }
+    ],
+}
+REVOKED: dict[str, Any] = {
+    "schema": "meshnet.revoked/v1",
+    "name": "host-c",
+    "id": "c1" * 32,
+    "issued_from": 4,
+    "reason": "",
+    "voids": ["host-d"],
+}
+ALLOWED: dict[str, Any] = {
+    "schema": "meshnet.allowed/v1",
+    "enabled": True,
+    "keys": [{"key": "b1" * 32, "name": "host-b"}, {"key": "d1" * 32, "name": None}],
+}
+SECRET: dict[str, Any] = {
+    "schema": "meshnet.secret/v1",
+    "generation": 1,
+    "held": [1, 0],
+    "rotation": {"generation": 1, "phase": "switch", "by": "host-a", "lacking": ["host-c"]},
+    "cut_off": [],
+}
+KEY: dict[str, Any] = {
+    "schema": "meshnet.key/v1",
+    "id": "a1" * 32,
+    "static": "5a" * 32,
+    "old_until": "2026-11-20T10:10:00Z",
+}
 
 
 class FakeBackend:
@@ -184,6 +223,41 @@ class FakeBackend:
 
     async def create_token(self, uses: int, ttl_s: int, roles: tuple[str, ...]) -> Mapping[str, object]:
         return await self._answer("create_token", (uses, ttl_s, roles), {**TOKEN, "uses": uses})
+
+    async def list_tokens(self) -> Mapping[str, object]:
+        return await self._answer("list_tokens", None, TOKENS)
+
+    async def revoke_token(self, token_id: bytes) -> Mapping[str, object]:
+        answer = {"schema": "meshnet.token-revoked/v1", "id": token_id.hex()}
+        return await self._answer("revoke_token", token_id, answer)
+
+    async def set_password(self, password: str | None) -> Mapping[str, object]:
+        answer = {"schema": "meshnet.password/v1", "enabled": password is not None}
+        return await self._answer("set_password", password, answer)
+
+    async def revoke_peer(self, peer: str, request: RevokeRequest) -> Mapping[str, object]:
+        return await self._answer("revoke_peer", (peer, request), REVOKED)
+
+    async def allow(self, key: bytes | None, on: bool) -> Mapping[str, object]:
+        return await self._answer("allow", (key, on), ALLOWED)
+
+    async def allowed(self) -> Mapping[str, object]:
+        return await self._answer("allowed", None, ALLOWED)
+
+    async def secret(self) -> Mapping[str, object]:
+        return await self._answer("secret", None, SECRET)
+
+    async def rotate_secret(self) -> Mapping[str, object]:
+        return await self._answer("rotate_secret", None, SECRET)
+
+    async def finish_secret(self, force: bool) -> Mapping[str, object]:
+        return await self._answer("finish_secret", force, SECRET)
+
+    async def accept_secret(self, token: str) -> Mapping[str, object]:
+        return await self._answer("accept_secret", token, SECRET)
+
+    async def rotate_key(self) -> Mapping[str, object]:
+        return await self._answer("rotate_key", None, KEY)
 
     async def create_endpoint(self, request: EndpointRequest) -> Mapping[str, object]:
         return await self._answer("create_endpoint", request, {**ENDPOINT, "ifname": request.ifname})

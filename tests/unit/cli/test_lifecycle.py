@@ -13,6 +13,7 @@ from meshnet.cli import lifecycle
 from meshnet.cli.invocation import Invocation
 from meshnet.cli.main import main
 from meshnet.config import Options, Places
+from meshnet.control.opening import WayIn
 from tests.unit.cli.conftest import Double, Run, seen
 from tests.unit.cli.fake import STATUS, TOKEN, FakeDaemon
 
@@ -57,7 +58,7 @@ def test_the_token_goes_through_a_pipe_only(
     assert (ended.code, ended.out) == (0, "")
     assert "attach TARGET" in ended.err
     found = seen(places)
-    assert found["secret"] == SECRET
+    assert WayIn.decode(found["secret"]) == WayIn(token=SECRET)
     assert SECRET not in json.dumps(found["argv"]) + json.dumps(found["environ"])
     assert SECRET not in ended.err + places.log.read_text()
 
@@ -70,12 +71,42 @@ def test_what_is_no_token_is_refused_unseen(run: Run, places: Places, text: str)
     assert not text or text not in ended.err
 
 
-def test_a_token_file_that_is_missing_or_no_text(run: Run, places: Places, tmp_path: Path) -> None:
-    (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    for name in ("none", "binary"):
-        ended = run("join", f"@{tmp_path / name}", "--state-dir", str(places.state_dir))
-        assert (ended.code, ended.out) == (2, "")
-        assert name in ended.err
+@pytest.mark.parametrize(
+    ("arguments", "address"),
+    [
+        (("launch",), ""),
+        (("join", "192.0.2.7"), "192.0.2.7:6799"),
+        (("join", "host-a.example:7000"), "host-a.example:7000"),
+        (("join", "2001:db8::7"), "[2001:db8::7]:6799"),
+        (("join", "[2001:db8::7]"), "[2001:db8::7]:6799"),
+        (("join", "[2001:db8::7]:7000"), "[2001:db8::7]:7000"),
+    ],
+)
+def test_the_password_goes_through_a_pipe_only(
+    run: Run, places: Places, double: Double, tmp_path: Path, arguments: tuple[str, ...], address: str
+) -> None:
+    double("ready")
+    file = tmp_path / "password"
+    file.write_text(f"{SECRET}\n")
+    file.chmod(0o600)
+    ended = run(*arguments, "--password-file", str(file), "--state-dir", str(places.state_dir))
+    assert ended.code == 0 and "others can read" not in ended.err
+    found = seen(places)
+    assert WayIn.decode(found["secret"]) == WayIn(password=SECRET, address=address)
+    assert SECRET not in json.dumps(found["argv"]) + json.dumps(found["environ"])
+    assert SECRET not in ended.err + ended.out + places.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "host", ["", ":6799", "host:", "host:0", "host:70000", "host:٣", "[2001:db8::7", "[::1]x", "a b", SECRET, "-"]
+)
+def test_what_is_no_host_is_refused_before_the_password_is_read(
+    run: Run, places: Places, tmp_path: Path, host: str
+) -> None:
+    ended = run("join", "--password-file", str(tmp_path / "none"), "--state-dir", str(places.state_dir), "--", host)
+    assert (ended.code, ended.out) == (2, "")
+    assert "this is no host to join at" in ended.err and SECRET not in ended.err
+    assert not places.run_dir.exists()
 
 
 def test_a_failing_start_says_the_daemons_words(run: Run, places: Places, double: Double) -> None:

@@ -63,6 +63,12 @@ def test_nonsense_on_the_ready_pipe_is_an_error(run: Run, places: Places, double
     assert run("launch", "--state-dir", str(places.state_dir)).code == 1
 
 
+def test_a_secret_that_fits_no_pipe_is_refused_unseen(places: Places) -> None:
+    with pytest.raises(MeshnetError, match="far too long") as caught:
+        spawn.start(Invocation(places, "start"), "s3cret" * 5_000)
+    assert caught.value.code == 2 and "s3cret" not in str(caught.value)
+
+
 def test_a_long_log_is_set_aside(places: Places, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spawn, "LOG_BYTES", 10)
     places.run_dir.mkdir()

@@ -75,3 +75,17 @@ def test_many_peers_are_summed_up() -> None:
 
 def test_an_older_daemons_status_without_later_fields_still_shows() -> None:
     assert screen({"state": "ready"})[0].startswith("meshnet -")
+
+
+def test_a_revoked_peer_is_shown_and_is_no_trouble() -> None:
+    state = {**STATUS, "peers": [{**PEER, "state": "revoked", "reachable": False}], "notices": []}
+    assert unhealthy(state) == []
+    assert any("revoked" in line for line in screen(state))
+
+
+def test_a_rotation_under_way_is_one_line() -> None:
+    rotation = {"generation": 3, "phase": "install", "by": "host-a", "lacking": ["host-c"]}
+    state = {**STATUS, "mesh": {**STATUS["mesh"], "rotation": rotation}}
+    assert "mesh secret 3: install, lacking it: host-c" in screen(state)
+    done = {**STATUS, "mesh": {**STATUS["mesh"], "rotation": {**rotation, "phase": "drop"}}}
+    assert screen(done) == screen(STATUS)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gossip import limits
-from tests.unit.control.loopback import Mesh
+from tests.unit.control.loopback import Mesh, poll
 
 
 @pytest.fixture
@@ -33,8 +33,11 @@ async def mesh(brisk: None) -> AsyncIterator[Mesh]:
     mesh = Mesh()
     yield mesh
     for peer in mesh.running:
+        peer.links._closed = True  # asyncio loses a connection that arrives in the very turn its server closes
+    await poll(lambda: not any(peer.links._dialing for peer in mesh.running))
+    for peer in mesh.running:
         await peer.stop()
-    for _ in range(5):  # closed transports finish in the next turns
+    for _ in range(20):  # what was accepted last is closed, and closed transports finish, in the next turns
         turn = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(turn.set_result, None)
         await turn

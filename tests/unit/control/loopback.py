@@ -6,26 +6,32 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from crypto.certificate import issue, verify_chain
+from crypto.certificate import issue, verified
 from crypto.errors import RemoteError
 from crypto.keys import IdentityKey, StaticKey
 from crypto.primitives import Suite, verify
 from crypto.prologue import Channel
+from crypto.secret import MeshSecret
 from crypto.stream import SecureStream, StreamInitiator
+from gossip.authority import Admitted
 from gossip.bodies import PeerBody
-from gossip.events import Event, PeerSeen
+from gossip.events import Event, PeerRevoked, PeerSeen
 from gossip.node import Node
+from meshnet.control.authority import Authority
 from meshnet.control.credential import Credential
-from meshnet.control.join import Issuer
+from meshnet.control.hostkeys import HostKeys
+from meshnet.control.issuer import Issuer
 from meshnet.control.links import CONFIRM, Links
-from meshnet.control.membership import Membership, Tokens, found
+from meshnet.control.membership import Membership, found
 from meshnet.control.pipe import Pipe, connect
+from meshnet.control.presence import Presence, body_of
 from meshnet.control.row import PutLike
 from meshnet.control.runner import NodeRunner
 from meshnet.control.store import StoreError
+from meshnet.control.tokens import Tokens
 
 DEADLINE_S = 10.0
 WALL = 1_800_000_000.0
@@ -55,14 +61,16 @@ class MemoryStore:
 
 
 class Peer:
-    """One peer's control core: node, runner, links."""
+    """One peer's control core: keys, node, runner, links."""
 
     def __init__(self, membership: Membership, store: MemoryStore | None = None, port: int = 0) -> None:
-        self.membership = membership
+        self.saved: list[Membership] = []
+        self.keys = HostKeys(membership, self.saved.append)
         self.identity = membership.identity.public
         self.store = store or MemoryStore()
         self.seen: list[bytes] = []
         self.left: set[bytes] = set()
+        self.offers: list[tuple[bytes, MeshSecret]] = []
         listening = socket.create_server(("127.0.0.1", port))
         self.port = listening.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
@@ -73,9 +81,33 @@ class Peer:
             lambda link, message: self.links.send(link, message),
             self.tell,
         )
-        self.tokens = Tokens(membership, [])
-        issuer = Issuer(membership, self.tokens, self.commit, lambda name, identity: False, self.grant, lambda: WALL)
-        self.links = Links([listening], membership, self.runner, self.lookup, issuer, lambda peer: peer in self.left)
+        self.presence, self.authority = Presence(self.runner), Authority(self.runner)
+        self.keys.on_change.append(self.presence.rekeyed)
+        self.tokens = Tokens(lambda: self.membership, [])
+        issuer = Issuer(
+            lambda: self.membership,
+            self.tokens,
+            self.commit,
+            lambda name, identity: False,
+            self.grant,
+            self.authority.may_join,
+            lambda: WALL,
+        )
+        self.links = Links(
+            [listening],
+            self.keys,
+            self.runner,
+            self.lookup,
+            issuer,
+            lambda peer: peer in self.left or self.authority.is_barred(peer),
+            self.tags,
+            lambda peer, secret: self.offers.append((peer, secret)),
+            self.authority.admits,
+        )
+
+    @property
+    def membership(self) -> Membership:
+        return self.keys.membership
 
     async def commit(self, puts: object) -> None:
         pass
@@ -86,11 +118,12 @@ class Peer:
     def fresh_node(self) -> Node:
         mesh = self.membership.mesh
 
-        def admit(identity: bytes, chain: object) -> None:
+        def admit(identity: bytes, chain: Sequence[bytes]) -> Admitted:
             try:
-                verify_chain(mesh, identity, chain)  # type: ignore[arg-type]
+                found = verified(mesh, identity, chain)
             except RemoteError as error:
                 raise ValueError(error.reason) from None
+            return Admitted(found.certificate.roles, found.path)
 
         return Node(
             mesh=mesh,
@@ -105,15 +138,20 @@ class Peer:
     def tell(self, event: Event) -> None:
         if isinstance(event, PeerSeen):
             self.seen.append(event.peer)
+        if isinstance(event, PeerRevoked):
+            self.links.drop_peer(event.peer)
         self.links.tell(event)
 
     def lookup(self, static: bytes) -> bytes | None:
         known = (view.identity for view in self.runner.node.peers() if view.body.static == static)
         return next(known, None)
 
+    def tags(self, peer: bytes) -> Sequence[bytes]:
+        known = (view.body.secrets for view in self.runner.node.peers() if view.identity == peer)
+        return next(known, ())
+
     def body(self) -> PeerBody:
-        own = self.membership
-        return PeerBody(own.name, [self.address], own.static.public, list(own.chain), bytes(8), "1")
+        return body_of(self.membership, [self.address], bytes(8))
 
     async def start(self, *knows: Peer) -> Peer:
         for other in knows:
@@ -126,7 +164,7 @@ class Peer:
         await self.runner.step(lambda now: self.runner.node.absorb(statements, now))
 
     async def begin(self) -> None:
-        await self.runner.step(lambda now: self.runner.node.start(self.body(), now))
+        await self.presence.begin(self.body())
 
     async def stop(self) -> None:
         await self.links.close()
@@ -147,26 +185,30 @@ class Mesh:
         self.founder = found("alpha", Suite.CHACHAPOLY, os.urandom)
         self.running: list[Peer] = []
         self.serial = 0
+        self.serials: dict[bytes, int] = {}
 
-    def member(self, name: str) -> Membership:
+    def member(self, name: str, roles: tuple[str, ...] = ()) -> Membership:
+        """A member whose certificate is the founder's."""
         self.serial += 1
+        return self._made(self.founder, name, roles, self.serial)
+
+    def issued(self, issuer: Membership, name: str) -> Membership:
+        """A member whose certificate is of an issuer with the role `invite`; serials begin at 1."""
+        self.serials[issuer.identity.public] = serial = self.serials.get(issuer.identity.public, 0) + 1
+        return self._made(issuer, name, (), serial)
+
+    def _made(self, issuer: Membership, name: str, roles: tuple[str, ...], serial: int) -> Membership:
         identity = IdentityKey.generate(os.urandom)
-        founder = self.founder
         certificate = issue(
-            founder.identity,
-            mesh=founder.mesh,
-            identity=identity.public,
-            name=name,
-            roles=(),
-            serial=self.serial,
+            issuer.identity, mesh=issuer.mesh, identity=identity.public, name=name, roles=roles, serial=serial
         )
         return replace(
-            founder,
+            issuer,
             state_id=os.urandom(16),
             identity=identity,
             static=StaticKey.generate(os.urandom),
             name=name,
-            chain=(certificate, *founder.chain),
+            chain=(certificate, *issuer.chain),
         )
 
     async def run(self, membership: Membership, *knows: Peer) -> Peer:
@@ -185,15 +227,16 @@ class Hand:
         self.stream = stream
 
     @classmethod
-    async def open(cls, peer: Peer, membership: Membership, confirm: bool = True) -> Hand:
+    async def open(cls, peer: Peer, membership: Membership, confirm: bool = True, to: bytes | None = None) -> Hand:
+        secret = membership.keyring.current
         initiator = StreamInitiator(
             channel=Channel.LINK,
             mesh=membership.mesh,
             suite=membership.suite,
-            epoch=membership.secret.epoch,
+            epoch=secret.epoch,
             static=membership.static,
-            remote_static=peer.membership.static.public,
-            psk=membership.secret.psk(Channel.LINK),
+            remote_static=to or peer.membership.static.public,
+            psk=secret.psk(Channel.LINK),
             payload=Credential.make(membership).encode(),
             entropy=os.urandom,
         )

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import socket
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,11 +13,11 @@ import uvloop
 from aiohttp import web
 
 from meshnet.cli.client import Client
-from meshnet.control import api
+from meshnet.control import api, api_routes
 from meshnet.control.api import ApiServer
-from meshnet.control.requests import DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest
+from meshnet.control.api_socket import bind, peer_uid
 from meshnet.errors import ExitCode, MeshnetError
-from tests.unit.cli.fake import DOCKER, ENDPOINT, EXPOSED, NETWORKS, STATUS, TOKEN, FakeBackend, FakeDaemon
+from tests.unit.cli.fake import STATUS, FakeBackend, FakeDaemon
 
 NETNS = "4:4026531840"
 REQUEST = {"target": "web", "netns": NETNS}
@@ -53,100 +52,6 @@ def raw(path: Path, request: bytes) -> tuple[int, dict[str, str], bytes]:
 def send(path: Path, method: str, target: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
     head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     return raw(path, head.encode() + body)
-
-
-def test_every_route_answers_what_the_backend_says(daemon: FakeDaemon, client: Client) -> None:
-    assert client.request("GET", "/v1/status") == STATUS
-    assert client.daemon_pid == os.getpid()
-    assert client.daemon_version == "0.1.0"
-    assert client.request("GET", "/v1/peers")["schema"] == "meshnet.peers/v1"
-    assert client.request("POST", "/v1/tokens", {"uses": 3, "ttl_s": 60, "roles": ["invite"]}) == TOKEN
-    assert client.request("POST", "/v1/endpoints", {**REQUEST, "ip": "10.32.0.9"}) == ENDPOINT
-    assert client.request("POST", "/v1/endpoints/0a1b2c3d4e/confirm") == ENDPOINT
-    assert client.request("GET", f"/v1/endpoints?netns={NETNS}")["endpoints"] == STATUS["endpoints"]
-    assert client.request("DELETE", "/v1/endpoints/0a1b2c3d4e")["schema"] == "meshnet.detached/v1"
-    wanted = {"name": "web", "subnets": ["10.77.0.0/16"], "mtu": 9000}
-    assert client.request("POST", "/v1/networks", wanted)["schema"] == "meshnet.network/v1"
-    assert client.request("GET", "/v1/networks") == NETWORKS
-    assert client.request("DELETE", "/v1/networks/web")["everywhere"] is False
-    assert client.request("DELETE", "/v1/networks/web?everywhere=1")["everywhere"] is True
-    assert client.request("POST", "/v1/expose", {"network": "web"}) == EXPOSED
-    assert client.request("DELETE", "/v1/expose/web")["schema"] == "meshnet.hidden/v1"
-    assert client.request("POST", "/v1/leave", {"wipe": True})["wiped"] is True
-    assert client.request("POST", "/v1/docker", {"enabled": True})["enabled"] is True
-    assert client.request("GET", "/v1/docker") == DOCKER
-    assert client.request("POST", "/v1/stop") == {"schema": "meshnet.stopped/v1", "stopping": True}
-    assert daemon.backend.calls == [
-        ("status", None),
-        ("peers", None),
-        ("create_token", (3, 60, ("invite",))),
-        ("create_endpoint", EndpointRequest("web", NETNS, "default", "10.32.0.9", "mesh0")),
-        ("confirm_endpoint", "0a1b2c3d4e"),
-        ("list_endpoints", NETNS),
-        ("delete_endpoint", "0a1b2c3d4e"),
-        ("create_network", NetworkRequest("web", ["10.77.0.0/16"], 9000)),
-        ("list_networks", None),
-        ("remove_network", ("web", False)),
-        ("remove_network", ("web", True)),
-        ("expose", ExposeRequest("web", False, None)),
-        ("hide", "web"),
-        ("leave", True),
-        ("docker", DockerRequest(True)),
-        ("docker_status", None),
-        ("stop", None),
-    ]
-
-
-def test_creating_answers_201(daemon: FakeDaemon) -> None:
-    assert send(daemon.path, "POST", "/v1/endpoints", json.dumps(REQUEST).encode())[0] == 201
-
-
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/v1/tokens", b""),
-        ("/v1/tokens", b"{"),
-        ("/v1/tokens", b"\xff\xfe"),
-        ("/v1/tokens", b'{"uses": "\xff"}'),
-        ("/v1/tokens", b"[" * 60_000),
-        ("/v1/tokens", b"[]"),
-        ("/v1/tokens", b"null"),
-        ("/v1/tokens", b'{"uses": 0}'),
-        ("/v1/tokens", b'{"uses": 10001}'),
-        ("/v1/tokens", b'{"uses": true}'),
-        ("/v1/tokens", b'{"uses": 1e400}'),
-        ("/v1/tokens", b'{"ttl_s": -1}'),
-        ("/v1/tokens", b'{"ttl_s": 99999999999999999999}'),
-        ("/v1/tokens", b'{"roles": ["king"]}'),
-        ("/v1/tokens", b'{"roles": ["invite", "invite", "invite"]}'),
-        ("/v1/tokens", b'{"usse": 1}'),
-        ("/v1/endpoints", b"{}"),
-        ("/v1/endpoints", b'{"target": "", "netns": "1:2"}'),
-        ("/v1/endpoints", b'{"target": "a", "netns": "12"}'),
-        ("/v1/endpoints", b'{"target": "a", "netns": "1:2\\n"}'),
-        ("/v1/endpoints", b'{"target": "a", "netns": "1:2", "ip": "10.0.0.300"}'),
-        ("/v1/endpoints", b'{"target": "a", "netns": "1:2", "ifname": "a/b"}'),
-        ("/v1/endpoints", b'{"target": "a", "netns": "1:2", "ifname": ".."}'),
-        ("/v1/endpoints", b'{"target": "a", "netns": "1:2", "ifname": "sixteen-letters-"}'),
-        ("/v1/endpoints", b'{"target": "a", "netns": "1:2", "ifname": "mesh0\\n"}'),
-        ("/v1/networks", b"{}"),
-        ("/v1/networks", b'{"name": "Web"}'),
-        ("/v1/networks", b'{"name": "-web"}'),
-        ("/v1/networks", b'{"name": "web\\n"}'),
-        ("/v1/networks", b'{"name": "web", "mtu": 100}'),
-        ("/v1/networks", b'{"name": "web", "mtu": 60001}'),
-        ("/v1/networks", b'{"name": "web", "subnets": ["1", "2", "3", "4", "5", "6", "7", "8", "9"]}'),
-        ("/v1/expose", b'{"ip": "10.0.0.300"}'),
-        ("/v1/expose", b'{"masquerade": "yes"}'),
-        ("/v1/leave", b'{"wipe": 1}'),
-    ],
-)
-def test_bad_bodies_are_400(daemon: FakeDaemon, path: str, body: bytes) -> None:
-    status, headers, answer = send(daemon.path, "POST", path, body)
-    error = json.loads(answer)["error"]
-    assert (status, error["code"], headers["meshnet-api"]) == (400, 2, "1")
-    assert set(error) == {"what", "why", "fix", "code"}
-    assert daemon.backend.calls == []
 
 
 @pytest.mark.parametrize(
@@ -246,7 +151,7 @@ def test_too_many_requests_at_once_are_refused(
 
 
 def test_a_body_that_never_comes_is_given_up(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(api_routes, "BODY_TIMEOUT_S", 0.05)
     request = b"POST /v1/tokens HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9\r\n\r\n{"
     assert raw(daemon.path, request)[0] == 408
 
@@ -259,12 +164,12 @@ def serve(
 
     async def work() -> tuple[int, int]:
         def uid_of(request: object) -> int | None:
-            seen.append(api.peer_uid(request) if uid is None else uid)  # type: ignore[arg-type]
+            seen.append(peer_uid(request) if uid is None else uid)  # type: ignore[arg-type]
             return 0 if uid is None else uid
 
         runner = web.AppRunner(api.application(FakeBackend(), uid_of), access_log=None)
         await runner.setup()
-        await web.SockSite(runner, api.bind(path, None)).start()
+        await web.SockSite(runner, bind(path, None)).start()
         get = await asyncio.to_thread(send, path, "GET", "/v1/status")
         post = await asyncio.to_thread(send, path, "POST", "/v1/stop")
         await runner.cleanup()
@@ -285,58 +190,10 @@ def test_the_kernel_tells_who_asks(tmp_path: Path, loop_factory: Callable[[], as
     assert serve(tmp_path / "s", loop_factory, None) == (200, 200, os.geteuid())
 
 
-def test_the_socket_is_narrow_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
-    monkeypatch.setattr(os, "chown", lambda path, *_: seen.append(stat.S_IMODE(os.stat(path).st_mode)))
-    monkeypatch.setattr("grp.getgrnam", lambda _: type("Group", (), {"gr_gid": 12}))
-    before = os.umask(0)
-    try:
-        api.bind(tmp_path / "s").close()
-        assert os.umask(0) == 0
-    finally:
-        os.umask(before)
-    assert seen == [0o660]
-
-
-def test_without_the_group_it_is_roots_alone(tmp_path: Path) -> None:
-    api.bind(tmp_path / "s", "no-such-group-here").close()
-    assert os.stat(tmp_path / "s").st_gid == os.getegid()
-
-
-def test_a_group_that_cannot_be_given_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "chown", refuse)
-    monkeypatch.setattr("grp.getgrnam", lambda _: type("Group", (), {"gr_gid": 12}))
-    with pytest.raises(MeshnetError, match="group"):
-        api.bind(tmp_path / "s")
-    assert not (tmp_path / "s").exists()
-
-
-def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
-    api.bind(path, None).close()
-
-
 def test_a_second_daemon_is_refused_and_the_first_serves_on(daemon: FakeDaemon, client: Client) -> None:
     with pytest.raises(MeshnetError, match="runs already"):
-        api.bind(daemon.path, None)
+        bind(daemon.path, None)
     assert client.request("GET", "/v1/status") == STATUS
-
-
-def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "s").write_text("mine")
-    with pytest.raises(MeshnetError, match="in the way"):
-        api.bind(tmp_path / "s")
-    assert (tmp_path / "s").read_text() == "mine"
-
-
-def test_a_missing_run_dir_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(MeshnetError, match="cannot listen"):
-        api.bind(tmp_path / "none" / "s")
 
 
 async def test_closing_removes_only_its_own_socket(tmp_path: Path) -> None:

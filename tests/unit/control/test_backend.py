@@ -1,35 +1,37 @@
-"""What the interface asks goes to the part that knows; a token is durable before it is told."""
+"""What the interface asks goes to the part that knows."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from typing import Any, cast
 
 import pytest
 
-from crypto.primitives import Suite
-from crypto.token import Token
+from meshnet.control.authority import Authority
 from meshnet.control.backend import LiveBackend
 from meshnet.control.departure import Departure
 from meshnet.control.desk import NetworkDesk
 from meshnet.control.docker_service import DockerService
 from meshnet.control.endpoints import Endpoints
 from meshnet.control.expose import Exposures
-from meshnet.control.membership import SPACE, Tokens, found
-from meshnet.control.requests import Backend, DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest
-from meshnet.control.row import PutLike
+from meshnet.control.invitations import Invitations
+from meshnet.control.requests import (
+    Backend,
+    DockerRequest,
+    EndpointRequest,
+    ExposeRequest,
+    NetworkRequest,
+    RevokeRequest,
+)
+from meshnet.control.rotator import Rotator
+from meshnet.control.static_rotation import StaticRotation
 from meshnet.control.status import Status
-from meshnet.control.store import Store, StoreError
 from meshnet.errors import ExitCode, MeshnetError
 from tests.unit.forwarder.fakes import until
 
-MEMBERSHIP = found("host-a", Suite.CHACHAPOLY, os.urandom)
 ENDPOINT = EndpointRequest(target="web", netns="4:1")
 NETWORK = NetworkRequest(name="web", subnets=["10.77.0.0/16"], mtu=1400)
+REVOKE = RevokeRequest(reason="lost")
 EXPOSE = ExposeRequest(network="web", masquerade=True, ip="10.77.0.9")
 Asked = list[tuple[object, ...]]
 
@@ -56,30 +58,13 @@ class Part:
         return now if verb in self._plain else soon
 
 
-class SlowStore:
-    """A store whose writes last until a test allows them."""
-
-    def __init__(self) -> None:
-        self.begun: list[list[PutLike]] = []
-        self.durable = asyncio.Event()
-        self.error: StoreError | None = None
-
-    async def commit(self, puts: list[PutLike]) -> None:
-        self.begun.append(puts)
-        await self.durable.wait()
-        if self.error is not None:
-            raise self.error
-
-
 class World:
     """A backend on parts that write down what they are asked."""
 
     def __init__(self) -> None:
         self.asked: Asked = []
         self.stops = 0
-        self.store = SlowStore()
         self.desk = Part("desk", self.asked)
-        self.tokens = Tokens(MEMBERSHIP, [])
         self.backend = LiveBackend(
             status=cast("Status", Part("status", self.asked, ["networks"])),
             desk=cast("NetworkDesk", self.desk),
@@ -87,10 +72,10 @@ class World:
             exposures=cast("Exposures", Part("exposures", self.asked)),
             departure=cast("Departure", Part("departure", self.asked)),
             docker=cast("DockerService", Part("docker", self.asked, ["status"])),
-            tokens=self.tokens,
-            store=cast("Store", self.store),
-            addresses=lambda: ["192.0.2.1:6799"],
-            entropy=os.urandom,
+            invitations=cast("Invitations", Part("invitations", self.asked, ["listed"])),
+            authority=cast("Authority", Part("authority", self.asked, ["allowed"])),
+            rotator=cast("Rotator", Part("rotator", self.asked, ["describe"])),
+            statics=cast("StaticRotation", Part("statics", self.asked)),
             on_stop=self.stop,
         )
 
@@ -107,6 +92,18 @@ CALLS: list[tuple[Callable[[Backend], Awaitable[Any]], tuple[object, ...]]] = [
     (lambda backend: backend.status(), ("status.whole",)),
     (lambda backend: backend.peers(), ("status.peers",)),
     (lambda backend: backend.leave(True), ("departure.leave", True)),
+    (lambda backend: backend.create_token(3, 60, ("invite",)), ("invitations.create", 3, 60, ("invite",))),
+    (lambda backend: backend.list_tokens(), ("invitations.listed",)),
+    (lambda backend: backend.revoke_token(b"12345678"), ("invitations.revoke", b"12345678")),
+    (lambda backend: backend.set_password("p"), ("invitations.password", "p")),
+    (lambda backend: backend.revoke_peer("host-b", REVOKE), ("authority.revoke", "host-b", REVOKE)),
+    (lambda backend: backend.allow(b"k", True), ("authority.allow", b"k", True)),
+    (lambda backend: backend.allowed(), ("authority.allowed",)),
+    (lambda backend: backend.secret(), ("rotator.describe",)),
+    (lambda backend: backend.rotate_secret(), ("rotator.rotate",)),
+    (lambda backend: backend.finish_secret(True), ("rotator.finish", True)),
+    (lambda backend: backend.accept_secret("t"), ("rotator.accept", "t")),
+    (lambda backend: backend.rotate_key(), ("statics.rotate",)),
     (lambda backend: backend.create_endpoint(ENDPOINT), ("endpoints.make", ENDPOINT)),
     (lambda backend: backend.confirm_endpoint("e1"), ("endpoints.confirm", "e1")),
     (lambda backend: backend.delete_endpoint("e1"), ("endpoints.delete", "e1")),
@@ -157,34 +154,3 @@ async def test_stop_answers_before_the_end_begins(world: World) -> None:
     assert answer == {"schema": "meshnet.stopped/v1", "stopping": True}
     assert world.stops == 0
     await until(lambda: world.stops == 1)
-
-
-async def test_a_token_is_told_once_it_is_durable(world: World) -> None:
-    before = int(time.time())
-    asking = asyncio.get_running_loop().create_task(world.backend.create_token(3, 60, ()))
-    await until(lambda: bool(world.store.begun))
-    assert not asking.done()
-    world.store.durable.set()
-    answer = await asking
-    token = Token.decode(str(answer["token"]))
-    (puts,) = world.store.begun
-    assert {(put.space, put.key) for put in puts} == {(SPACE, token.token_id)}
-    assert answer["schema"] == "meshnet.token/v1"
-    assert answer["join"] == f"meshnet join {answer['token']}"
-    assert (answer["uses"], token.uses) == (3, 3)
-    assert before + 60 <= token.expires <= time.time() + 60
-    assert datetime.fromisoformat(str(answer["expires_at"])).timestamp() == token.expires
-    assert list(token.addresses) == ["192.0.2.1:6799"]
-
-
-async def test_a_token_that_cannot_be_stored_is_not_told(world: World) -> None:
-    world.store.error = StoreError("cannot store", "the disk is full", "free some space")
-    world.store.durable.set()
-    with pytest.raises(StoreError):
-        await world.backend.create_token(1, 60, ())
-
-
-async def test_a_token_that_is_refused_stores_nothing(world: World) -> None:
-    with pytest.raises(MeshnetError):
-        await world.backend.create_token(0, 60, ())
-    assert not world.store.begun

@@ -74,7 +74,7 @@ def test_the_longest_chain_fits_a_handshake(member: Membership) -> None:
             serial=(1 << 63) - 1,
         )
         issuer, chain = joiner, (certificate, *chain)
-    deep = Membership(member.state_id, member.mesh, issuer, member.static, member.secret, member.suite, name, chain)
+    deep = Membership(member.state_id, member.mesh, issuer, member.static, member.keyring, member.suite, name, chain)
     payload = Credential.make(deep).encode()
     assert len(payload) <= PAYLOAD_MAX
     assert read(payload, member.mesh, member.static.public) == issuer.public

@@ -25,6 +25,7 @@ class Room(Bench):
         super().__init__()
         self.wiped: list[bool] = []
         self.unsent = [0]
+        self.is_out = False
         room = self
 
         class Watch:
@@ -47,6 +48,7 @@ class Room(Bench):
             cast("Exposures", watch),
             cast("Links", watch),
             self.wiped.append,
+            lambda: self.is_out,
         )
 
 
@@ -108,4 +110,16 @@ async def test_a_core_that_refuses_ends_nothing() -> None:
         await room.departure.leave(False)
     await asyncio.sleep(0)
     assert room.wiped == []
+    await room.close()
+
+
+async def test_a_host_that_was_revoked_may_go_although_nobody_hears_it() -> None:
+    room = Room()
+    room.is_out = True
+    room.core.open_links = []
+    room.core.refusal = Refusal("nothing was done", "this peer was revoked", "leave", "revoked")
+    answer = await room.departure.leave(True)
+    assert (answer["left"], answer["told"]) == (True, [])
+    assert room.core.asked == [("endpoints",), ("exposures",)]
+    await until(lambda: bool(room.wiped))
     await room.close()

@@ -29,7 +29,7 @@ from meshnet.errors import ExitCode, MeshnetError
 from meshnet.host.errors import refused
 from meshnet.host.memory import MemoryNetlink
 from meshnet.host.tap import Tap
-from tests.sim.world import MESH, admit, identity_of, peer_body, sign_as, verify
+from tests.sim.people import MESH, admit, identity_of, peer_body, sign_as, verify
 from tests.unit.forwarder.fakes import until
 
 OWN = identity_of("h0")

@@ -1,126 +1,35 @@
-"""Joining over real TCP on the loopback: who may, exactly once, whatever is lost, and what everybody else gets."""
+"""Joining by token over real TCP on the loopback: exactly once, whatever is lost; and coming back after a rotation."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from crypto.certificate import verify_chain
-from crypto.errors import RemoteError
-from crypto.keys import IdentityKey, StaticKey
+from crypto.keyring import Keyring
+from crypto.keys import StaticKey
 from crypto.primitives import Suite
-from crypto.prologue import Channel
-from crypto.stream import StreamInitiator, StreamResponder
-from crypto.token import Token
+from crypto.secret import MeshSecret
 from meshnet.control import join as module
 from meshnet.control import join_wire as wire
-from meshnet.control.join import Issuer, JoinReply, join
-from meshnet.control.listener import Listener
-from meshnet.control.membership import JoinRequest, Membership, Tokens, found
-from meshnet.control.pipe import Pipe, connect
-from meshnet.control.row import PutLike
+from meshnet.control.join import JoinReply, rejoin
+from meshnet.control.membership import JoinRequest, Membership, found
+from meshnet.control.records import Records
 from meshnet.control.store import StoreError
+from meshnet.control.tokens import Tokens
 from meshnet.errors import ExitCode, MeshnetError
-
-WALL = 1_800_000_000.0
-DEADLINE_S = 10.0
-
-
-class World:
-    """An issuer on the loopback, with what it did in order."""
-
-    def __init__(self) -> None:
-        self.membership = found("alpha", Suite.CHACHAPOLY, os.urandom)
-        self.tokens = Tokens(self.membership, [])
-        self.wall = WALL
-        self.journal: list[str] = []
-        self.commit_error: StoreError | None = None
-        self.grant_error: MeshnetError | None = None
-        self.statements: list[bytes] = [b"one", b"two"]
-        self.taken: set[str] = set()
-        self.counters: Counter[str] = Counter()
-        self.answers: asyncio.Queue[str] = asyncio.Queue()
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self.listening.getsockname()[1]}"
-        issuer = Issuer(
-            self.membership,
-            self.tokens,
-            self.commit,
-            lambda name, identity: name in self.taken,
-            self.grant,
-            lambda: self.wall,
-        )
-        self.listener = Listener([self.listening], self.responder, NoLinks(), issuer, self.counters)
-
-    def responder(self) -> StreamResponder:
-        own = self.membership
-        return StreamResponder(
-            epochs={Channel.JOIN: wire.EPOCH},
-            mesh=own.mesh,
-            suite=own.suite,
-            static=own.static,
-            entropy=os.urandom,
-        )
-
-    async def commit(self, puts: Sequence[PutLike]) -> None:
-        if self.commit_error is not None:
-            raise self.commit_error
-        self.journal.append(f"commit {len(puts)}")
-
-    async def grant(self, identity: bytes) -> list[bytes]:
-        if self.grant_error is not None:
-            raise self.grant_error
-        self.journal.append("grant")
-        return self.statements
-
-    def token(self, uses: int = 1, roles: Sequence[str] = (), addresses: Sequence[str] = ()) -> Token:
-        return self.tokens.create(uses, 3600, roles, addresses or [self.address], os.urandom, WALL)[1]
-
-
-class NoLinks:
-    async def welcome(self, pipe: Pipe, responder: StreamResponder, proven: Callable[[], None]) -> None:
-        raise RemoteError("no links here")
+from tests.unit.control.joining import Joiner, World, joining, poll
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    world = World()
-    await world.listener.start()
-    yield world
-    await world.listener.close()
-    await turns()
-
-
-async def turns() -> None:
-    """Let closed transports finish."""
-    for _ in range(5):
-        turn = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(turn.set_result, None)
-        await turn
-
-
-async def poll(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110 -- a poll with a deadline
-            await asyncio.sleep(0.002)
-
-
-class Joiner:
-    def __init__(self, name: str = "beta") -> None:
-        self.name = name
-        self.identity = IdentityKey.generate(os.urandom)
-        self.static = StaticKey.generate(os.urandom)
-
-    async def join(self, token: Token) -> JoinReply:
-        async with asyncio.timeout(DEADLINE_S):
-            return await join(token, self.name, self.identity, self.static)
+    async with joining() as world:
+        yield world
 
 
 async def test_a_token_makes_a_member(world: World) -> None:
@@ -129,7 +38,7 @@ async def test_a_token_makes_a_member(world: World) -> None:
     own = reply.membership
     certificate = verify_chain(world.membership.mesh, joiner.identity.public, own.chain)
     assert (certificate.name, certificate.roles) == ("beta", ("invite",))
-    assert own.secret == world.membership.secret and own.suite is world.membership.suite
+    assert own.keyring == world.membership.keyring and own.suite is world.membership.suite
     assert (own.identity, own.static, own.name) == (joiner.identity, joiner.static, "beta")
     assert own.state_id != world.membership.state_id and len(own.state_id) == 16
     assert reply.issuer == world.membership.identity.public
@@ -194,7 +103,7 @@ async def test_what_is_not_durable_is_not_replied_and_a_retry_writes_it_again(wo
     world.commit_error = StoreError("cannot write state.db", "No space left on device", "free space")
     with pytest.raises(MeshnetError, match="No space left on device") as caught:
         await joiner.join(token)
-    assert caught.value.what == "the host that made the token could not admit this one"
+    assert caught.value.what == "the host that was asked could not admit this one"
     assert world.journal == []
     world.commit_error = None
     await joiner.join(token)
@@ -213,9 +122,9 @@ async def test_a_lost_reply_is_asked_for_again_and_consumes_nothing_more(
 ) -> None:
     token, joiner = world.token(), Joiner()
     seen = 0
-    collect = module._Attempt._collect
+    collect = module._Attempt._read
 
-    async def lose(self: module._Attempt, records: module.Records) -> JoinReply:
+    async def lose(self: module._Attempt, records: Records) -> JoinReply:
         nonlocal seen
         seen += 1
         reply = await collect(self, records)
@@ -223,7 +132,7 @@ async def test_a_lost_reply_is_asked_for_again_and_consumes_nothing_more(
             raise ConnectionResetError("lost")
         return reply
 
-    monkeypatch.setattr(module._Attempt, "_collect", lose)
+    monkeypatch.setattr(module._Attempt, "_read", lose)
     reply = await joiner.join(token)
     assert seen == 2 and reply.membership.chain
     again = await joiner.join(token)
@@ -267,115 +176,6 @@ async def test_a_token_of_another_issuer_or_mesh_is_no_use(world: World, field: 
         assert world.journal == []
 
 
-@asynccontextmanager
-async def asking(
-    world: World, token: Token, joiner: Joiner, psk: bytes | None = None, request: JoinRequest | None = None
-) -> AsyncIterator[tuple[Pipe, StreamInitiator]]:
-    """A joiner by hand, after the hellos and message 1 were sent."""
-    ask = wire.Ask(
-        token.token_id,
-        request or JoinRequest.make(token.mesh, joiner.identity, joiner.static.public, joiner.name),
-    )
-    initiator = StreamInitiator(
-        channel=Channel.JOIN,
-        mesh=token.mesh,
-        suite=token.suite,
-        epoch=wire.EPOCH,
-        static=joiner.static,
-        remote_static=token.issuer_static,
-        psk=psk or token.psk(),
-        payload=wire.encode(ask),
-        entropy=os.urandom,
-    )
-    pipe = await connect(world.address)
-    try:
-        await pipe.write(initiator.data_to_send())
-        initiator.feed(await pipe.read())
-        await pipe.write(initiator.data_to_send())
-        yield pipe, initiator
-    finally:
-        pipe.abort()
-        await turns()
-
-
-async def test_nothing_is_consumed_before_the_secret_is_proven(world: World) -> None:
-    token, joiner = world.token(), Joiner()
-    async with asking(world, token, joiner) as (pipe, initiator):
-        initiator.feed(await pipe.read())  # message 2 arrived: the issuer waits for the proof
-        assert initiator.complete and world.journal == [] and len(world.listener.half_open) == 1
-    await poll(lambda: world.counters["cut off"] == 1)
-    assert world.journal == []
-    await Joiner("gamma").join(token)
-
-
-async def test_who_knows_the_token_id_but_not_the_secret_gets_nothing(world: World) -> None:
-    token, joiner = world.token(), Joiner()
-    async with asking(world, token, joiner, psk=os.urandom(32)) as (pipe, initiator):
-        message = await pipe.read()
-        with pytest.raises(RemoteError):
-            initiator.feed(message)
-        await pipe.write(b"\0\x11" + os.urandom(17))  # a confirmation under a key that is a guess
-        with pytest.raises(ConnectionError):
-            await pipe.read()
-    assert world.journal == [] and world.counters.total() == 1
-    await Joiner("gamma").join(token)
-
-
-async def test_a_first_record_that_is_no_confirmation_consumes_nothing(world: World) -> None:
-    async with asking(world, world.token(), Joiner()) as (pipe, initiator):
-        initiator.feed(await pipe.read())
-        await pipe.write(initiator.secure().seal(wire.WELCOME, b""))
-        with pytest.raises(ConnectionError):
-            await pipe.read()
-    assert world.journal == [] and world.counters["refused: a join that is not confirmed"] == 1
-
-
-async def test_a_request_for_another_static_key_is_refused_before_any_answer(world: World) -> None:
-    token, joiner, other = world.token(), Joiner(), Joiner()
-    request = JoinRequest.make(token.mesh, other.identity, other.static.public, "beta")
-    async with asking(world, token, joiner, request=request) as (pipe, _):
-        with pytest.raises(ConnectionError):
-            await pipe.read()
-    assert world.journal == []
-
-
-async def test_a_request_with_a_false_signature_is_denied_and_costs_no_use(world: World) -> None:
-    token, joiner = world.token(), Joiner()
-    request = JoinRequest(joiner.identity.public, joiner.static.public, "beta", bytes(64))
-    async with asking(world, token, joiner, request=request) as (pipe, initiator):
-        initiator.feed(await pipe.read())
-        records = module.Records(pipe, initiator.secure())
-        await records.send(wire.CONFIRM, b"")
-        kind, data = await records.next()
-        assert (kind, wire.decode(data, wire.Denied).reason) == (wire.DENIED, "bad-request")
-    assert world.journal == []
-    await joiner.join(token)
-
-
-@pytest.mark.parametrize("junk", [b"", b"\xc1", b"\x90", b"\x92\xc4\x00\x94", os.urandom(500)])
-async def test_a_request_that_is_junk_ends_the_connection(world: World, junk: bytes) -> None:
-    token, joiner = world.token(), Joiner()
-    initiator = StreamInitiator(
-        channel=Channel.JOIN,
-        mesh=token.mesh,
-        suite=token.suite,
-        epoch=wire.EPOCH,
-        static=joiner.static,
-        remote_static=token.issuer_static,
-        psk=token.psk(),
-        payload=junk,
-        entropy=os.urandom,
-    )
-    pipe = await connect(world.address)
-    await pipe.write(initiator.data_to_send())
-    initiator.feed(await pipe.read())
-    await pipe.write(initiator.data_to_send())
-    with pytest.raises(ConnectionError):
-        await pipe.read()
-    pipe.abort()
-    assert world.journal == [] and world.counters["refused: join message of another form than Ask"] == 1
-
-
 async def test_a_reply_that_is_cut_short_or_lies_is_not_believed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "slices", lambda statements: [list(statements)[:-1]])
     with pytest.raises(MeshnetError, match="not whole"):
@@ -397,4 +197,94 @@ async def test_a_certificate_for_another_name_is_not_believed(world: World, monk
 def test_secrets_are_not_shown() -> None:
     membership: Membership = found("alpha", Suite.AESGCM, os.urandom)
     reply = JoinReply(membership, bytes(32), [])
-    assert membership.secret.key.hex() not in repr(reply)
+    assert membership.keyring.current.key.hex() not in repr(reply)
+
+
+async def test_a_host_the_mesh_does_not_allow_is_told_what_to_do_and_costs_no_use(world: World) -> None:
+    token, joiner = world.token(), Joiner()
+    world.refused.add(joiner.identity.public)
+    with pytest.raises(MeshnetError, match="does not admit this host") as caught:
+        await joiner.join(token)
+    assert "meshnet key show" in caught.value.fix and "meshnet peer allow KEY" in caught.value.fix
+    assert world.journal == []
+    world.refused.clear()
+    await joiner.join(token)
+
+
+# --- coming back with a token after a missed rotation
+
+
+def rotated(world: World, generation: int = 1) -> MeshSecret:
+    """The issuer's mesh has gone on to another secret."""
+    secret = MeshSecret(generation, os.urandom(32))
+    world.membership = replace(world.membership, keyring=Keyring(secret))
+    return secret
+
+
+async def test_who_missed_a_rotation_comes_back_as_who_it_was(world: World) -> None:
+    own = (await Joiner().join(world.token(roles=["admin"]))).membership
+    secret = rotated(world)
+    reply = await rejoin(world.token(), own)
+    assert reply.membership == replace(own, keyring=Keyring(secret, previous=own.keyring.current))
+    assert reply.membership.roles == ("admin",), "a token without roles takes none away"
+    again = await rejoin(world.token(), reply.membership)
+    assert again.membership == reply.membership
+
+
+async def test_the_founder_comes_back_over_a_peer_it_let_in(world: World) -> None:
+    founder = world.membership
+    deputy = (await Joiner("deputy").join(world.token(roles=["invite"]))).membership
+    world.membership = deputy
+    secret = rotated(world, 2)
+    reply = await rejoin(world.token(), founder)
+    assert reply.membership == replace(founder, keyring=Keyring(secret, previous=founder.keyring.current))
+
+
+async def test_a_secret_of_the_same_number_replaces_the_one_held(world: World) -> None:
+    own = (await Joiner().join(world.token())).membership
+    older = own.keyring.current
+    rotated(world)
+    own = (await rejoin(world.token(), own)).membership
+    secret = rotated(world)
+    assert (await rejoin(world.token(), own)).membership.keyring == Keyring(secret, previous=older)
+
+
+async def test_a_secret_older_than_the_one_held_is_not_taken(world: World) -> None:
+    own = (await Joiner().join(world.token())).membership
+    ahead = replace(own, keyring=Keyring(MeshSecret(5, os.urandom(32))))
+    with pytest.raises(MeshnetError, match="older than this one's") as caught:
+        await rejoin(world.token(), ahead)
+    assert "meshnet secret status" in caught.value.fix
+
+
+async def test_a_token_of_another_mesh_or_of_this_host_brings_nobody_back(world: World) -> None:
+    own = (await Joiner().join(world.token())).membership
+    other = found("omega", Suite.CHACHAPOLY, os.urandom)
+    for membership, why in ((replace(own, mesh=other.mesh), "another mesh"), (world.membership, "made it itself")):
+        with pytest.raises(MeshnetError, match=why) as caught:
+            await rejoin(world.token(), membership)
+        assert caught.value.code is ExitCode.USAGE
+    assert world.journal == ["commit 3", "grant"]
+
+
+async def test_a_revoked_host_does_not_come_back(world: World) -> None:
+    joiner = Joiner()
+    own = (await joiner.join(world.token())).membership
+    rotated(world)
+    world.refused.add(joiner.identity.public)
+    with pytest.raises(MeshnetError, match="was revoked"):
+        await rejoin(world.token(), own)
+
+
+async def test_who_answers_a_rejoin_must_be_a_member(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = (await Joiner().join(world.token())).membership
+    redeem = Tokens.redeem
+
+    def forged(self: Tokens, token_id: bytes, request: JoinRequest, *rest: object) -> object:
+        puts, chain = redeem(self, token_id, request, *rest)  # type: ignore[arg-type]
+        impostor = found("omega", Suite.CHACHAPOLY, os.urandom)
+        return puts, (chain[0], *impostor.chain)
+
+    monkeypatch.setattr(Tokens, "redeem", forged)
+    with pytest.raises(MeshnetError, match="cannot join the mesh"):
+        await rejoin(world.token(), own)

@@ -14,7 +14,8 @@ from meshnet.control.membership import JoinRequest
 
 MESSAGES: list[Any] = [
     wire.Ask(bytes(8), JoinRequest(bytes(32), bytes(32), "beta", bytes(64))),
-    wire.Welcome((b"own", b"founder"), bytes(32), 7, 1, bytes(32)),
+    JoinRequest(bytes(32), bytes(32), "beta", bytes(64)),
+    wire.Welcome((b"own", b"founder"), bytes(32), (1 << 32) - 1, 1, bytes(32)),
     wire.Denied("expired"),
     wire.Denied("failed", "no addresses left"),
     wire.End(3),
@@ -36,7 +37,7 @@ def test_lengths_are_bounded() -> None:
         ([[b"c"] * 9, bytes(32), 0, 1, bytes(32)], wire.Welcome),
         ([[bytes(513)], bytes(32), 0, 1, bytes(32)], wire.Welcome),
         ([[b"c"], bytes(31), 0, 1, bytes(32)], wire.Welcome),
-        ([[b"c"], bytes(32), 256, 1, bytes(32)], wire.Welcome),
+        ([[b"c"], bytes(32), 1 << 32, 1, bytes(32)], wire.Welcome),
         (["x" * 33, ""], wire.Denied),
         (["failed", "x" * 501], wire.Denied),
         ([-1], wire.End),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from crypto.primitives import Suite
+from crypto.keyring import Keyring
+from crypto.keys import StaticKey
+from crypto.primitives import Suite, blake2s
+from crypto.secret import MeshSecret
 from meshnet.control import keyfile
 from meshnet.control.keyfile import StateLock
 from meshnet.control.membership import Membership, found
@@ -18,7 +23,15 @@ from meshnet.errors import ExitCode, MeshnetError
 
 @pytest.fixture
 def membership() -> Membership:
-    return found("alpha", Suite.CHACHAPOLY, os.urandom)
+    """One with every field set."""
+    one, two, three = (MeshSecret(generation, os.urandom(32)) for generation in (300, 301, 299))
+    return replace(
+        found("alpha", Suite.CHACHAPOLY, os.urandom),
+        keyring=Keyring(one, two, three),
+        old_static=StaticKey.generate(os.urandom),
+        old_static_until=1_800_000_000.25,
+        password_key=os.urandom(32),
+    )
 
 
 def test_what_is_written_is_read_again(tmp_path: Path, membership: Membership) -> None:
@@ -27,6 +40,77 @@ def test_what_is_written_is_read_again(tmp_path: Path, membership: Membership) -
     assert keyfile.exists(tmp_path)
     assert keyfile.load(tmp_path) == membership
     assert [entry.name for entry in tmp_path.iterdir()] == ["keys.json"]
+
+
+def test_what_is_not_there_is_not_made_up(tmp_path: Path) -> None:
+    plain = found("alpha", Suite.AESGCM, os.urandom)
+    keyfile.create(tmp_path, plain)
+    assert keyfile.load(tmp_path) == plain
+
+
+def version_1(membership: Membership, epoch: int) -> dict[str, object]:
+    """The file as the release before wrote it."""
+
+    def text(value: bytes) -> str:
+        return b64encode(value).decode("ascii")
+
+    body: dict[str, object] = {
+        "version": 1,
+        "state_id": membership.state_id.hex(),
+        "mesh": membership.mesh.hex(),
+        "identity": text(membership.identity.seed),
+        "static": text(membership.static.private),
+        "secret": text(membership.keyring.current.key),
+        "epoch": epoch,
+        "suite": membership.suite.value,
+        "name": membership.name,
+        "chain": [text(certificate) for certificate in membership.chain],
+    }
+    body["check"] = blake2s(json.dumps(list(body.values())).encode(), size=16).hex()
+    return body
+
+
+def test_a_file_of_the_release_before_is_read_and_replaced(tmp_path: Path) -> None:
+    plain = found("alpha", Suite.AESGCM, os.urandom)
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps(version_1(plain, 7)))
+    path.chmod(0o600)
+    read = keyfile.load(tmp_path)
+    assert read == replace(plain, keyring=Keyring(MeshSecret(7, plain.keyring.current.key)))
+    keyfile.replace(tmp_path, read)
+    assert json.loads(path.read_bytes())["version"] == 2 and keyfile.load(tmp_path) == read
+
+
+def test_a_change_replaces_the_file_whole(tmp_path: Path, membership: Membership) -> None:
+    keyfile.create(tmp_path, membership)
+    changed = replace(membership, keyring=membership.keyring.switched(), old_static=None, password_key=None)
+    keyfile.replace(tmp_path, changed)
+    assert keyfile.load(tmp_path) == changed
+    assert [entry.name for entry in tmp_path.iterdir()] == ["keys.json"]
+    assert (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_change_that_cannot_be_written_leaves_the_file(
+    tmp_path: Path, membership: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    keyfile.create(tmp_path, membership)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(MeshnetError, match="No space left"):
+        keyfile.replace(tmp_path, replace(membership, password_key=None))
+    assert keyfile.load(tmp_path) == membership
+
+
+def test_only_the_same_peers_file_is_replaced(tmp_path: Path, membership: Membership) -> None:
+    with pytest.raises(MeshnetError, match="is missing"):
+        keyfile.replace(tmp_path, membership)
+    other = found("beta", Suite.CHACHAPOLY, os.urandom)
+    keyfile.create(tmp_path, other)
+    with pytest.raises(MeshnetError, match="another peer's"):
+        keyfile.replace(tmp_path, membership)
+    assert keyfile.load(tmp_path) == other
 
 
 def test_the_file_is_private_whatever_the_umask(tmp_path: Path, membership: Membership) -> None:
@@ -121,8 +205,10 @@ SPOILED: dict[str, Callable[[bytes], bytes]] = {
     "a list": lambda raw: b"[]",
     "deep": lambda raw: b"[" * 60_000,
     "too long": lambda raw: raw + b" " * 70_000,
-    "no fields": lambda raw: b'{"version": 1}',
-    "another version": changed("version", 2),
+    "no fields": lambda raw: b'{"version": 2}',
+    "no fields of version 1": lambda raw: b'{"version": 1}',
+    "another version": changed("version", 3),
+    "the version before": changed("version", 1),
     "another name": changed("name", "gamma"),
     "another static key": changed("static", "A" * 43 + "="),
     "a number for a key": changed("identity", 7),
@@ -146,12 +232,47 @@ def test_a_spoiled_file_is_refused_untouched_and_nothing_secret_is_said(
     assert all(secret not in str(caught.value) for secret in secrets(membership))
 
 
-@pytest.mark.parametrize("field", ["state_id", "mesh", "identity", "secret", "epoch", "chain", "suite"])
+WRONG: dict[str, object] = {
+    "state_id": "00",
+    "mesh": "00",
+    "identity": "00",
+    "old_static": "AAAA",
+    "old_static_until": "never",
+    "secrets": {"current": [1, "AAAA"]},
+    "password": "AAAA",
+    "chain": [],
+    "suite": "00",
+    "name": None,
+}
+KEY = "A" * 43 + "="
+SECRETS: list[object] = [
+    {},
+    [],
+    {"next": [1, KEY]},
+    {"current": [1]},
+    {"current": [1 << 32, KEY]},
+    {"current": [1, KEY], "next": [1, KEY]},
+    {"current": [1, KEY], "next": [257, KEY]},
+    {"current": [1, KEY], "spare": [2, KEY]},
+]
+
+
+@pytest.mark.parametrize("secrets", SECRETS, ids=range(len(SECRETS)))
+def test_secrets_that_make_no_keyring_are_refused(tmp_path: Path, membership: Membership, secrets: object) -> None:
+    keyfile.create(tmp_path, membership)
+    path = tmp_path / "keys.json"
+    body = json.loads(path.read_bytes()) | {"secrets": secrets}
+    path.write_text(json.dumps(body | {"check": keyfile._check(body)}))
+    with pytest.raises(MeshnetError, match="cannot be used"):
+        keyfile.load(tmp_path)
+
+
+@pytest.mark.parametrize("field", list(WRONG))
 def test_a_wrong_field_under_a_fitting_checksum_is_refused(tmp_path: Path, membership: Membership, field: str) -> None:
     keyfile.create(tmp_path, membership)
     path = tmp_path / "keys.json"
     body = json.loads(path.read_bytes())
-    body[field] = 1 << 20 if field == "epoch" else [] if field == "chain" else "00"
+    body[field] = WRONG[field]
     body["check"] = keyfile._check(body)
     path.write_bytes(json.dumps(body).encode())
     with pytest.raises(MeshnetError, match="cannot be used"):
@@ -165,7 +286,9 @@ def test_nothing_secret_is_in_a_repr(membership: Membership) -> None:
 
 
 def secrets(membership: Membership) -> list[str]:
-    raw = [membership.identity.seed, membership.static.private, membership.secret.key]
+    assert membership.old_static is not None and membership.password_key is not None
+    raw = [membership.identity.seed, membership.static.private, membership.old_static.private, membership.password_key]
+    raw += [secret.key for secret in membership.keyring.secrets()]
     return [text for key in raw for text in (key.hex(), repr(key)[2:-1], keyfile._text(key))]
 
 

@@ -7,19 +7,25 @@ from dataclasses import replace
 
 import pytest
 
+from crypto.errors import RemoteError
+from crypto.keys import IdentityKey, StaticKey
+from crypto.password import PasswordInitiator
 from crypto.primitives import Suite
+from meshnet.control import join_wire
 from meshnet.control import listener as listener_module
+from meshnet.control.issuer import PASSWORD_BURST
 from meshnet.control.links import MESSAGE
 from meshnet.control.listener import HalfOpen
-from meshnet.control.membership import found
-from meshnet.control.pipe import connect
-from tests.unit.control.loopback import Hand, Mesh, ended, poll
+from meshnet.control.membership import JoinRequest, Membership, found
+from meshnet.control.pipe import Pipe, connect
+from meshnet.control.records import Records
+from tests.unit.control.loopback import Hand, Mesh, Peer, ended, poll
 
 
 async def test_another_mesh_opens_no_link(mesh: Mesh) -> None:
     a = await mesh.run(mesh.founder)
     stranger = found("beta", Suite.CHACHAPOLY, os.urandom)
-    for membership in (stranger, replace(stranger, secret=mesh.founder.secret)):
+    for membership in (stranger, replace(stranger, keyring=mesh.founder.keyring)):
         with pytest.raises(ConnectionError):
             await Hand.open(a, membership)
     await poll(lambda: sum(n for key, n in a.links.counters.items() if key.startswith("refused")) == 2)
@@ -30,7 +36,7 @@ async def test_the_secret_without_a_certificate_opens_no_link(mesh: Mesh) -> Non
     a = await mesh.run(mesh.founder)
     stranger = found("beta", Suite.CHACHAPOLY, os.urandom)
     for chain in (stranger.chain, mesh.founder.chain, mesh.member("gamma").chain, ()):
-        impostor = replace(stranger, mesh=mesh.founder.mesh, secret=mesh.founder.secret, chain=tuple(chain))
+        impostor = replace(stranger, mesh=mesh.founder.mesh, keyring=mesh.founder.keyring, chain=tuple(chain))
         with pytest.raises(ConnectionError):
             await Hand.open(a, impostor)
     assert a.linked == [] and a.links.counters["links opened"] == 0
@@ -119,3 +125,81 @@ def test_half_open_places_are_bounded_in_all_and_given_back_once() -> None:
     back[0]()
     assert len(places) == listener_module.MAX_HALF_OPEN - 1
     assert places.take("198.51.100.1") is not None and places.take("198.51.100.1") is None
+
+
+async def test_connections_are_accepted_at_a_bounded_pace(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "ACCEPTS_PER_S", 0.001)
+    monkeypatch.setattr(listener_module, "ACCEPTS_BURST", 3)
+    a = await mesh.run(mesh.founder)
+    for _ in range(3):
+        (await connect(a.address)).abort()
+    await poll(lambda: a.links.counters["cut off"] == 3)
+    await ended(await connect(a.address))
+    assert a.links.counters["refused: too many at once"] == 1
+    assert a.links.half_open == 0
+
+
+# The channel of the password
+
+
+def by_password(founder: Membership, key: bytes = b"p" * 32) -> Membership:
+    return replace(founder, password_key=key)
+
+
+async def knock(peer: Peer, key: bytes, name: str = "beta") -> tuple[Pipe, PasswordInitiator]:
+    """A joiner by password up to its third message."""
+    identity, static = IdentityKey.generate(os.urandom), StaticKey.generate(os.urandom)
+    initiator = PasswordInitiator(static=static, entropy=os.urandom)
+    pipe = await connect(peer.address)
+    try:
+        await pipe.write(initiator.data_to_send())
+        while initiator.mesh is None:
+            initiator.feed(await pipe.read())
+        request = JoinRequest.make(initiator.mesh, identity, static.public, name)
+        initiator.begin(key, join_wire.encode(request))
+        await pipe.write(initiator.data_to_send())
+        while not initiator.complete:
+            initiator.feed(await pipe.read())
+        await pipe.write(initiator.data_to_send())
+    except BaseException:
+        pipe.abort()
+        raise
+    return pipe, initiator
+
+
+async def test_a_joiner_by_password_is_welcomed(mesh: Mesh) -> None:
+    a = await mesh.run(by_password(mesh.founder))
+    pipe, initiator = await knock(a, b"p" * 32)
+    records = Records(pipe, initiator.secure())
+    await records.send(join_wire.CONFIRM, b"")
+    kind, data = await records.next()
+    assert kind == join_wire.WELCOME
+    assert join_wire.decode(data, join_wire.Welcome).secret == a.membership.keyring.current.key
+    await poll(lambda: a.links.counters["joins"] == 1)
+    pipe.abort()
+
+
+async def test_another_password_is_refused(mesh: Mesh) -> None:
+    a = await mesh.run(by_password(mesh.founder))
+    pipe, _ = await knock(a, b"q" * 32)
+    await ended(pipe)
+    assert a.links.counters["joins"] == 0 and a.links.half_open == 0
+
+
+async def test_guesses_have_a_pace_of_their_own(mesh: Mesh) -> None:
+    a = await mesh.run(by_password(mesh.founder))
+    for _ in range(PASSWORD_BURST):
+        await ended((await knock(a, b"q" * 32))[0])
+    with pytest.raises(ConnectionError):
+        await knock(a, b"p" * 32)
+    assert a.links.counters["refused: too many attempts with a password"] == 1
+    hand = await Hand.open(a, mesh.member("gamma"))
+    await poll(lambda: len(a.links) == 1)
+    hand.pipe.abort()
+
+
+async def test_without_a_password_the_channel_is_not_served(mesh: Mesh) -> None:
+    a = await mesh.run(mesh.founder)
+    with pytest.raises((ConnectionError, RemoteError)):
+        await knock(a, b"p" * 32)
+    assert a.links.counters["refused: hello for a channel that is not served"] == 1

@@ -1,52 +1,17 @@
-"""Membership: founding, tokens that admit exactly as often as stated, and retries that cost nothing."""
+"""Membership: founding a mesh, what is shown of it, and requests to join that their identity signed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
-from crypto.certificate import CHAIN_MAX, issue, verify_chain
+from crypto.certificate import verify_chain
 from crypto.keys import IdentityKey, StaticKey
 from crypto.primitives import Suite
-from crypto.token import Token
-from meshnet.control import membership as module
-from meshnet.control.membership import JoinRequest, Membership, Reason, Refused, Tokens, found
-from meshnet.control.row import Row
+from meshnet.control.membership import JoinRequest, Membership, found
 from meshnet.errors import ExitCode, MeshnetError
-
-WALL = 1_800_000_000.0
-ADDRESSES = ["192.0.2.1:6799", "[2001:db8::1]:6799"]
-
-
-def free(name: str, identity: bytes) -> bool:
-    return False
-
-
-class Disk:
-    """What the writes of a `Tokens` would have left in the store."""
-
-    def __init__(self) -> None:
-        self.rows: dict[bytes, bytes] = {}
-
-    def apply(self, puts: Iterable[Row]) -> None:
-        for put in puts:
-            assert put.space == "token"
-            if put.value is None:
-                del self.rows[put.key]
-            else:
-                self.rows[put.key] = put.value
-
-
-class Joiner:
-    def __init__(self, name: str) -> None:
-        self.identity = IdentityKey.generate(os.urandom)
-        self.static = StaticKey.generate(os.urandom)
-        self.name = name
-
-    def request(self, mesh: bytes) -> JoinRequest:
-        return JoinRequest.make(mesh, self.identity, self.static.public, self.name)
 
 
 @pytest.fixture
@@ -54,25 +19,16 @@ def founder() -> Membership:
     return found("alpha", Suite.CHACHAPOLY, os.urandom)
 
 
-@pytest.fixture
-def tokens(founder: Membership) -> Tokens:
-    return Tokens(founder, [])
-
-
-def create(tokens: Tokens, uses: int = 1, ttl_s: int = 3600, roles: Iterable[str] = ()) -> Token:
-    return tokens.create(uses, ttl_s, list(roles), ADDRESSES, os.urandom, WALL)[1]
-
-
 def test_a_founder_is_a_member_with_every_role(founder: Membership) -> None:
     certificate = verify_chain(founder.mesh, founder.identity.public, founder.chain)
     assert certificate.name == "alpha" and certificate.roles == founder.roles == ("admin", "invite")
     assert len(founder.mesh) == len(founder.state_id) == 16
-    assert founder.secret.epoch == 0
+    assert founder.keyring.current.generation == 0 and founder.keyring.secrets() == (founder.keyring.current,)
 
 
 def test_two_foundings_share_nothing() -> None:
     one, two = (found("alpha", Suite.AESGCM, os.urandom) for _ in range(2))
-    assert one.mesh != two.mesh and one.secret.key != two.secret.key and one.state_id != two.state_id
+    assert one.mesh != two.mesh and one.keyring.current != two.keyring.current and one.state_id != two.state_id
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a b", "a" * 64, "ä"])
@@ -82,215 +38,43 @@ def test_a_bad_name_founds_nothing(name: str) -> None:
     assert caught.value.code is ExitCode.USAGE
 
 
-def test_a_token_says_what_a_joiner_needs(founder: Membership, tokens: Tokens) -> None:
-    puts, token = tokens.create(3, 60, ["invite"], ADDRESSES, os.urandom, WALL)
-    assert Token.decode(token.encode()) == token
-    assert (token.mesh, token.suite, list(token.addresses)) == (founder.mesh, founder.suite, ADDRESSES)
-    assert (token.issuer_identity, token.issuer_static) == (
-        founder.identity.public,
-        founder.static.public,
-    )
-    assert (token.expires, token.uses) == (int(WALL) + 60, 3)
-    assert [put.key for put in puts] == [token.token_id]
+def test_a_mesh_is_founded_by_the_identity_that_was_made_before() -> None:
+    identity = IdentityKey.generate(os.urandom)
+    founder = found("alpha", Suite.AESGCM, os.urandom, identity)
+    assert founder.identity is identity
+    assert verify_chain(founder.mesh, identity.public, founder.chain).name == "alpha"
 
 
-def test_a_redeemed_token_makes_a_member(founder: Membership, tokens: Tokens) -> None:
-    token, joiner = create(tokens, roles=["invite"]), Joiner("beta")
-    assert tokens.psk_for(token.token_id, joiner.identity.public, WALL) == token.psk()
-    puts, chain = tokens.redeem(token.token_id, joiner.request(founder.mesh), WALL, free)
-    certificate = verify_chain(founder.mesh, joiner.identity.public, chain)
-    assert certificate.name == "beta" and certificate.roles == ("invite",)
-    assert puts
+def test_the_old_static_key_comes_behind_the_one_in_use(founder: Membership) -> None:
+    assert founder.statics == (founder.static,)
+    old = StaticKey.generate(os.urandom)
+    assert replace(founder, old_static=old).statics == (founder.static, old)
 
 
-def test_roles_are_not_given_unasked(founder: Membership, tokens: Tokens) -> None:
-    token, joiner = create(tokens), Joiner("beta")
-    _, chain = tokens.redeem(token.token_id, joiner.request(founder.mesh), WALL, free)
-    assert verify_chain(founder.mesh, joiner.identity.public, chain).roles == ()
-
-
-def test_a_token_admits_as_many_as_it_says_and_no_more(founder: Membership, tokens: Tokens) -> None:
-    token = create(tokens, uses=2)
-    joiners = [Joiner(f"peer-{n}") for n in range(3)]
-    serials = []
-    for joiner in joiners[:2]:
-        _, chain = tokens.redeem(token.token_id, joiner.request(founder.mesh), WALL, free)
-        serials.append(verify_chain(founder.mesh, joiner.identity.public, chain).serial)
-    assert serials == [1, 2]
-    for act in (
-        lambda: tokens.psk_for(token.token_id, joiners[2].identity.public, WALL),
-        lambda: tokens.redeem(token.token_id, joiners[2].request(founder.mesh), WALL, free),
+def test_nothing_secret_is_shown(founder: Membership) -> None:
+    whole = replace(founder, old_static=StaticKey.generate(os.urandom), password_key=os.urandom(32))
+    assert whole.old_static is not None and whole.password_key is not None
+    shown = repr(whole)
+    for key in (
+        whole.identity.seed,
+        whole.static.private,
+        whole.old_static.private,
+        whole.keyring.current.key,
+        whole.password_key,
     ):
-        with pytest.raises(Refused) as caught:
-            act()
-        assert caught.value.reason is Reason.USED_UP
-
-
-def test_the_same_joiner_may_ask_again(founder: Membership, tokens: Tokens) -> None:
-    token, joiner = create(tokens), Joiner("beta")
-    first = tokens.redeem(token.token_id, joiner.request(founder.mesh), WALL, free)
-    assert tokens.psk_for(token.token_id, joiner.identity.public, WALL) == token.psk()
-    again = tokens.redeem(token.token_id, joiner.request(founder.mesh), WALL + 1, lambda *_: True)
-    assert again == first
-    late = token.expires + 10.0
-    assert tokens.redeem(token.token_id, joiner.request(founder.mesh), late, free) == first
-    with pytest.raises(Refused) as caught:
-        tokens.psk_for(token.token_id, joiner.identity.public, token.expires + module.RETRY_S + 1)
-    assert caught.value.reason is Reason.EXPIRED
-
-
-def test_a_retry_under_another_name_is_refused(founder: Membership, tokens: Tokens) -> None:
-    token, joiner = create(tokens), Joiner("beta")
-    tokens.redeem(token.token_id, joiner.request(founder.mesh), WALL, free)
-    joiner.name = "gamma"
-    with pytest.raises(Refused) as caught:
-        tokens.redeem(token.token_id, joiner.request(founder.mesh), WALL, free)
-    assert caught.value.reason is Reason.BAD_REQUEST
-
-
-def test_it_all_holds_after_a_restart(founder: Membership) -> None:
-    disk, joiner, other = Disk(), Joiner("beta"), Joiner("gamma")
-    tokens = Tokens(founder, [])
-    puts, token = tokens.create(1, 3600, [], ADDRESSES, os.urandom, WALL)
-    disk.apply(puts)
-    puts, chain = tokens.redeem(token.token_id, joiner.request(founder.mesh), WALL, free)
-    disk.apply(puts)
-    again = Tokens(founder, disk.rows.items())
-    assert again.redeem(token.token_id, joiner.request(founder.mesh), WALL, free) == (puts, chain)
-    with pytest.raises(Refused) as caught:
-        again.psk_for(token.token_id, other.identity.public, WALL)
-    assert caught.value.reason is Reason.USED_UP
-    puts, second = again.create(1, 3600, [], ADDRESSES, os.urandom, WALL)
-    disk.apply(puts)
-    _, chain = Tokens(founder, disk.rows.items()).redeem(second.token_id, other.request(founder.mesh), WALL, free)
-    assert verify_chain(founder.mesh, other.identity.public, chain).serial == 2
-
-
-def test_an_expired_or_unknown_token_says_so(tokens: Tokens) -> None:
-    token, joiner = create(tokens, ttl_s=60), Joiner("beta")
-    tokens.psk_for(token.token_id, joiner.identity.public, WALL + 59)
-    with pytest.raises(Refused) as caught:
-        tokens.psk_for(token.token_id, joiner.identity.public, WALL + 60)
-    assert caught.value.reason is Reason.EXPIRED
-    for unknown in (bytes(8), b"", b"serial", token.token_id + joiner.identity.public):
-        with pytest.raises(Refused) as caught:
-            tokens.psk_for(unknown, joiner.identity.public, WALL)
-        assert caught.value.reason is Reason.UNKNOWN
+        assert key.hex() not in shown and repr(key) not in shown
+    assert "alpha" in shown
 
 
 @pytest.mark.parametrize("field", ["identity", "static", "name", "signature"])
-def test_a_forged_request_consumes_nothing(founder: Membership, tokens: Tokens, field: str) -> None:
-    token, joiner, other = create(tokens), Joiner("beta"), Joiner("gamma")
-    good, bad = joiner.request(founder.mesh), other.request(founder.mesh)
-    forged = JoinRequest(
-        **{name: getattr(bad if name == field else good, name) for name in ("identity", "static", "name", "signature")}
-    )
-    with pytest.raises(Refused) as caught:
-        tokens.redeem(token.token_id, forged, WALL, free)
-    assert caught.value.reason is Reason.BAD_REQUEST
-    tokens.redeem(token.token_id, good, WALL, free)
+def test_a_request_holds_only_as_its_identity_signed_it(founder: Membership, field: str) -> None:
+    static = StaticKey.generate(os.urandom).public
+    request = JoinRequest.make(founder.mesh, founder.identity, static, "beta")
+    assert request.holds(founder.mesh) and not request.holds(bytes(16))
+    other = JoinRequest.make(founder.mesh, IdentityKey.generate(os.urandom), bytes(32), "gamma")
+    fields = {name: getattr(request, name) for name in ("identity", "static", "name", "signature")}
+    assert not JoinRequest(**(fields | {field: getattr(other, field)})).holds(founder.mesh)
 
 
-def test_a_request_for_another_mesh_is_refused(tokens: Tokens) -> None:
-    token = create(tokens)
-    with pytest.raises(Refused) as caught:
-        tokens.redeem(token.token_id, Joiner("beta").request(bytes(16)), WALL, free)
-    assert caught.value.reason is Reason.BAD_REQUEST
-
-
-def test_a_name_in_use_is_refused_and_costs_no_use(founder: Membership, tokens: Tokens) -> None:
-    token = create(tokens)
-    for name, in_use in (("beta", lambda name, identity: name == "beta"), ("alpha", free)):
-        with pytest.raises(Refused) as caught:
-            tokens.redeem(token.token_id, Joiner(name).request(founder.mesh), WALL, in_use)
-        assert caught.value.reason is Reason.NAME_IN_USE
-    tokens.redeem(token.token_id, Joiner("gamma").request(founder.mesh), WALL, free)
-
-
-def test_two_joiners_at_once_do_not_get_one_name(founder: Membership, tokens: Tokens) -> None:
-    token = create(tokens, uses=3)
-    tokens.redeem(token.token_id, Joiner("beta").request(founder.mesh), WALL, free)
-    with pytest.raises(Refused) as caught:
-        tokens.redeem(token.token_id, Joiner("beta").request(founder.mesh), WALL + 1, free)
-    assert caught.value.reason is Reason.NAME_IN_USE
-    # The first never appeared in the mesh: its name is free again.
-    later = WALL + module.RESERVED_S + 1
-    tokens.redeem(token.token_id, Joiner("beta").request(founder.mesh), later, free)
-
-
-def test_bounds_of_a_token(tokens: Tokens) -> None:
-    for uses, ttl_s in ((0, 60), (-1, 60), (module.MAX_USES + 1, 60), (1, 0), (1, module.MAX_TTL_S + 1)):
-        with pytest.raises(MeshnetError, match="bounds") as caught:
-            create(tokens, uses=uses, ttl_s=ttl_s)
-        assert caught.value.code is ExitCode.USAGE
-    for addresses in ([], ["nonsense"], ["192.0.2.1:6799"] * 17):
-        with pytest.raises(MeshnetError, match="cannot create the token"):
-            tokens.create(1, 60, [], addresses, os.urandom, WALL)
-    with pytest.raises(MeshnetError, match="role"):
-        create(tokens, roles=["root"])
-
-
-def member(founder: Membership, depth: int, roles: Iterable[str]) -> Membership:
-    """A member `depth` steps from the founder."""
-    issuer, chain = founder.identity, founder.chain
-    for step in range(depth):
-        held = ("admin", "invite") if step < depth - 1 else roles
-        joiner = IdentityKey.generate(os.urandom)
-        certificate = issue(issuer, mesh=founder.mesh, identity=joiner.public, name=f"p{step}", roles=held, serial=1)
-        issuer, chain = joiner, (certificate, *chain)
-    return Membership(
-        bytes(16),
-        founder.mesh,
-        issuer,
-        StaticKey.generate(os.urandom),
-        founder.secret,
-        founder.suite,
-        f"p{depth - 1}",
-        chain,
-    )
-
-
-def test_who_may_not_invite_creates_no_token(founder: Membership) -> None:
-    with pytest.raises(MeshnetError, match="lacks the role `invite`") as caught:
-        create(Tokens(member(founder, 1, []), []))
-    assert caught.value.code is ExitCode.PERMISSION
-
-
-def test_a_role_one_lacks_cannot_be_given(founder: Membership) -> None:
-    tokens = Tokens(member(founder, 1, ["invite"]), [])
-    with pytest.raises(MeshnetError, match="cannot give the role 'admin'"):
-        create(tokens, roles=["admin"])
-    create(tokens, roles=["invite"])
-
-
-def test_no_chain_grows_longer_than_the_mesh_accepts(founder: Membership) -> None:
-    last = member(founder, CHAIN_MAX - 1, ["invite"])
-    with pytest.raises(MeshnetError, match="steps from the founder"):
-        create(Tokens(last, []))
-    inviting = member(founder, CHAIN_MAX - 2, ["invite"])
-    tokens, joiner = Tokens(inviting, []), Joiner("deep")
-    _, chain = tokens.redeem(create(tokens).token_id, joiner.request(founder.mesh), WALL, free)
-    assert verify_chain(founder.mesh, joiner.identity.public, chain).name == "deep"
-
-
-def test_old_tokens_are_forgotten_and_their_number_is_bounded(
-    founder: Membership, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_TOKENS", 2)
-    disk, tokens, joiner = Disk(), Tokens(founder, []), Joiner("beta")
-    for _ in range(2):
-        puts, token = tokens.create(1, 60, [], ADDRESSES, os.urandom, WALL)
-        disk.apply(puts)
-    disk.apply(tokens.redeem(token.token_id, joiner.request(founder.mesh), WALL, free)[0])
-    with pytest.raises(MeshnetError, match="no more tokens"):
-        create(tokens)
-    later = WALL + 60 + module.RETRY_S
-    puts, fresh = tokens.create(1, 60, [], ADDRESSES, os.urandom, later)
-    disk.apply(puts)
-    assert sorted(disk.rows) == sorted([b"serial", fresh.token_id])
-
-
-def test_secrets_are_not_shown(tokens: Tokens) -> None:
-    puts, token = tokens.create(1, 60, [], ADDRESSES, os.urandom, WALL)
-    shown = repr((puts, token, tokens._entries, tokens))
-    assert token.encode() not in shown and token.secret.hex() not in shown and repr(token.secret) not in shown
+def test_a_request_for_a_name_that_is_none_does_not_hold(founder: Membership) -> None:
+    assert not JoinRequest.make(founder.mesh, founder.identity, bytes(32), "Not A Name").holds(founder.mesh)

@@ -6,9 +6,11 @@ import asyncio
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from gossip.bodies import EndpointBody, NetworkBody, PeerBody
 from gossip.events import (
+    Cloned,
     CloseLink,
     Dial,
     EndpointGone,
@@ -19,8 +21,12 @@ from gossip.events import (
     NetworkGone,
     NetworkSeen,
     PeerLeft,
+    PeerRevoked,
     PeerSeen,
+    PeerView,
     Reachable,
+    Readmitted,
+    SecretRotation,
     Trouble,
 )
 from meshnet.control.desk import NetworkDesk
@@ -29,12 +35,27 @@ from meshnet.control.mesh import NOTICES_KEPT, Mesh
 from meshnet.control.networks import Networks
 from meshnet.control.pending import Pending
 from meshnet.control.sessions import Sessions
+from meshnet.control.statics import OLD_STATIC_S, Statics
 from meshnet.host.errors import HostError
 from tests.unit.control.fake_core import DEFAULT, OTHER, OWN, WEB
 
-BODY = PeerBody("host-b", ["192.0.2.2:6799"], b"x" * 32, [b"c"], b"boot-id!", "1")
+BODY = PeerBody("host-b", ["192.0.2.2:6799"], b"x" * 32, [b"c"], b"boot-id!", "1", [b"tag-tag!"])
+KNOWN = ("know", OTHER, b"x" * 32, ("192.0.2.2:6799",), b"boot-id!", (b"tag-tag!",))
 MAC = b"\2\0\0\0\0\1"
 ENDPOINT = EndpointBody(WEB.number, MAC, [("10.77.0.2/16", 5)], "web")
+
+
+class Waits:
+    """Whoever waits for an answer."""
+
+    def __init__(self, told: list[tuple[object, ...]]) -> None:
+        self.told = told
+
+    def tell(self, event: Event) -> bool:
+        is_mine = isinstance(event, LeaseSettled)
+        if is_mine:
+            self.told.append(("settled", event))
+        return is_mine
 
 
 class Parts:
@@ -49,8 +70,8 @@ class Parts:
         parts = self
 
         class Knows:
-            def know(self, peer: bytes, static: bytes, addresses: list[str], boot: bytes) -> None:
-                parts.told.append(("know", peer, static, tuple(addresses), boot))
+            def know(self, peer: bytes, static: bytes, addresses: list[str], boot: bytes, tags: list[bytes]) -> None:
+                parts.told.append(("know", peer, static, tuple(addresses), boot, tuple(tags)))
 
             def forget(self, peer: bytes) -> None:
                 parts.told.append(("forget", peer))
@@ -61,6 +82,9 @@ class Parts:
 
             def drop_endpoint(self, network: int, mac: bytes, owner: bytes) -> None:
                 parts.told.append(("drop", network, mac, owner))
+
+            def refill(self) -> None:
+                parts.told.append(("refill",))
 
         class Desk:
             def is_wanted(self, body: NetworkBody) -> bool:
@@ -79,21 +103,19 @@ class Parts:
             def send(self, link: int, message: bytes) -> None:
                 parts.told.append(("send", link, message))
 
+            def drop_peer(self, peer: bytes) -> None:
+                parts.told.append(("cut", peer))
+
             def tell(self, event: Event) -> bool:
                 is_mine = isinstance(event, Dial | CloseLink)
                 if is_mine:
                     parts.told.append(("link", event))
                 return is_mine
 
-        class Waits:
-            def tell(self, event: Event) -> bool:
-                is_mine = isinstance(event, LeaseSettled)
-                if is_mine:
-                    parts.told.append(("settled", event))
-                return is_mine
-
-        self.mesh = Mesh(OWN, cast("Sessions", Knows()), cast("Networks", Serves()))
-        self.desk, self.links, self.pending = cast("NetworkDesk", Desk()), cast("Links", Dials()), Waits()
+        self.now = 0.0
+        self.statics = Statics()
+        self.mesh = Mesh(OWN, cast("Sessions", Knows()), cast("Networks", Serves()), self.statics, lambda: self.now)
+        self.desk, self.links, self.pending = cast("NetworkDesk", Desk()), cast("Links", Dials()), Waits(self.told)
 
     def wired(self) -> Mesh:
         self.mesh.desk, self.mesh.links, self.mesh.pending = self.desk, self.links, cast("Pending", self.pending)
@@ -108,20 +130,70 @@ async def parts() -> Parts:
 def test_a_peer_is_known_to_the_sessions_and_by_its_static_key(parts: Parts) -> None:
     mesh = parts.wired()
     mesh.tell(PeerSeen(OTHER, BODY))
+    assert parts.statics.owner(b"x" * 32, 0.0) == OTHER
     mesh.tell(PeerLeft(OTHER))
-    assert mesh.statics == {b"x" * 32: OTHER}
-    assert parts.told == [("know", OTHER, b"x" * 32, ("192.0.2.2:6799",), b"boot-id!"), ("forget", OTHER)]
+    assert parts.statics.owner(b"x" * 32, 0.0) is None
+    assert parts.told == [KNOWN, ("forget", OTHER)]
 
 
-def test_endpoints_go_to_the_networks_and_an_own_one_that_ended_has_no_owner(parts: Parts) -> None:
+def test_a_replaced_static_key_is_known_a_while_longer(parts: Parts) -> None:
+    mesh = parts.wired()
+    mesh.tell(PeerSeen(OTHER, BODY))
+    mesh.tell(PeerSeen(OTHER, replace(BODY, static=b"y" * 32)))
+    assert parts.statics.owner(b"x" * 32, OLD_STATIC_S - 1) == parts.statics.owner(b"y" * 32, 1e9) == OTHER
+    assert parts.statics.owner(b"x" * 32, OLD_STATIC_S) is None
+
+
+def test_a_revoked_peer_loses_sessions_links_and_its_keys_name(parts: Parts) -> None:
+    mesh = parts.wired()
+    mesh.tell(PeerSeen(OTHER, BODY))
+    mesh.tell(PeerRevoked(OTHER, OWN, "lost"))
+    assert parts.told == [KNOWN, ("forget", OTHER), ("cut", OTHER)]
+    assert parts.statics.owner(b"x" * 32, 0.0) is None
+    mesh.tell(PeerSeen(OTHER, BODY))
+    assert parts.told[3:] == [KNOWN], "it counts again"
+
+
+def test_a_host_that_is_out_itself_ends_everything_until_it_counts_again(parts: Parts) -> None:
+    mesh = parts.wired()
+    mesh.tell(PeerSeen(OTHER, BODY))
+    mesh.tell(PeerRevoked(OWN, OTHER, "lost"))
+    assert parts.told[1:] == [("forget", OTHER), ("cut", OTHER)]
+    mesh.tell(PeerSeen(OTHER, BODY))
+    assert len(parts.told) == 3, "it makes no sessions"
+    mesh.peers = lambda: [
+        PeerView(OWN, BODY, True, False, 1),
+        PeerView(OTHER, BODY, True, False, 1),
+        PeerView(b"y" * 32, BODY, True, True, 1),
+        PeerView(b"z" * 32, BODY, True, False, 1, revoked=True),
+    ]
+    mesh.tell(Readmitted())
+    assert parts.told[3:] == [KNOWN, ("refill",)], "the forwarder forgot the endpoints of whom it forgot"
+
+
+def test_news_of_a_rotation_wake_who_carries_it_out(parts: Parts) -> None:
+    mesh, woken = parts.wired(), []
+    mesh.on_rotation = lambda: woken.append(1)
+    mesh.tell(SecretRotation(1, bytes(32), 0, OTHER))
+    assert woken == [1]
+
+
+def test_a_clone_is_a_notice(parts: Parts) -> None:
+    parts.wired().tell(Cloned("it spoke a moment ago"))
+    assert [notice["what"] for notice in parts.mesh.notices] == ["another host speaks as this one"]
+
+
+def test_endpoints_go_to_the_networks_and_an_own_one_has_no_owner(parts: Parts) -> None:
     mesh = parts.wired()
     mesh.tell(EndpointSet(OTHER, ENDPOINT))
     mesh.tell(EndpointGone(OTHER, WEB.number, MAC))
     mesh.tell(EndpointGone(OWN, WEB.number, MAC))
+    mesh.tell(EndpointSet(OWN, ENDPOINT))
     assert parts.told == [
         ("set", WEB.number, MAC, OTHER),
         ("drop", WEB.number, MAC, OTHER),
         ("drop", WEB.number, MAC, b""),
+        ("set", WEB.number, MAC, b""),
     ]
 
 

@@ -146,6 +146,14 @@ async def test_a_fresh_forwarder_is_told_all_of_every_network(world: World) -> N
     assert told == {7: owners, 8: {}}
 
 
+async def test_a_table_is_told_again_without_its_device(world: World) -> None:
+    await world.networks.serve(BODY)
+    world.networks.set_endpoint(7, MAC, PEER)
+    world.sent.clear()
+    world.networks.refill()
+    assert world.verbs() == [SetEndpoints(number=7, endpoints=[EndpointRow(MAC, PEER)], replace=True)]
+
+
 async def test_the_device_of_a_running_forwarder_is_used_again(world: World) -> None:
     held, other = socket.socketpair()
     world.netlink.add_tap(TAP)

@@ -11,18 +11,22 @@ from pathlib import Path
 import pytest
 
 from crypto.errors import LocalError
+from crypto.keys import IdentityKey
+from crypto.password import password_key
 from crypto.primitives import Suite
 from crypto.token import Token
+from meshnet.cli.private_input import by_password, by_token
 from meshnet.config import DEFAULT_RANGE, Options, Places
-from meshnet.control import keyfile
+from meshnet.control import identity_file, keyfile
 from meshnet.control import opening as module
 from meshnet.control.join import JoinReply
 from meshnet.control.membership import found
-from meshnet.control.opening import choose_range, choose_suite, make, read_secret, refuse_second, resume
+from meshnet.control.opening import WayIn, choose_range, choose_suite, make, read_secret, refuse_second, resume
 from meshnet.control.row import PutLike, Row
 from meshnet.control.store import Store, StoreError
 from meshnet.errors import ExitCode, MeshnetError
 
+PASSWORD = "olive trombone quarry 7 lantern"
 OPTIONS = Options.parse(name="alpha", listen=["127.0.0.1:7000"], underlay_mtu=1400, cipher="chacha")
 
 
@@ -94,7 +98,7 @@ async def test_a_state_directory_with_a_mesh_is_not_changed(places: Places) -> N
     await opened.seal()
     opened.discard()
     before = {name: (places.state_dir / name).read_bytes() for name in left(places)}
-    for secret in (None, "mesh1-anything"):
+    for secret in (None, by_token("mesh1-anything"), by_password("a password")):
         with pytest.raises(MeshnetError, match="already holds a mesh") as caught:
             await make(places, OPTIONS, secret, os.urandom)
         assert "meshnet start" in caught.value.fix
@@ -115,16 +119,16 @@ async def test_join_keeps_what_the_issuer_answered(places: Places, token: str, m
         return JoinReply(granted, b"i" * 32, [b"one", b"two"])
 
     monkeypatch.setattr(module, "join", answer)
-    opened = await make(places, OPTIONS, f"  {token}\n", os.urandom)
+    opened = await make(places, OPTIONS, by_token(f"  {token}\n"), os.urandom)
     assert asked == [(token, "alpha")]
     assert (opened.membership, opened.statements, opened.fresh) == (granted, [b"one", b"two"], True)
     opened.discard()
 
 
-@pytest.mark.parametrize("text", ["", "mesh1-", "not a token", "mesh9-AAAA", "mesh1-" + "A" * 100])
+@pytest.mark.parametrize("text", [" ", "mesh1-", "not a token", "mesh9-AAAA", "mesh1-" + "A" * 100])
 async def test_what_is_no_token_is_said_without_showing_it(places: Places, text: str) -> None:
     with pytest.raises(MeshnetError) as caught:
-        await make(places, OPTIONS, text, os.urandom)
+        await make(places, OPTIONS, by_token(text), os.urandom)
     assert caught.value.code is ExitCode.USAGE and caught.value.what == "this is no token"
     assert len(text) < 5 or text not in str(caught.value)
     assert left(places) == []
@@ -136,8 +140,82 @@ async def test_a_refused_join_leaves_nothing(places: Places, token: str, monkeyp
 
     monkeypatch.setattr(module, "join", answer)
     with pytest.raises(MeshnetError, match="used up"):
-        await make(places, OPTIONS, token, os.urandom)
+        await make(places, OPTIONS, by_token(token), os.urandom)
     assert left(places) == []
+
+
+# --- by password
+
+
+async def test_launch_with_a_password_admits_by_it_from_the_first_moment(places: Places) -> None:
+    opened = await make(places, OPTIONS, by_password(PASSWORD), os.urandom)
+    assert opened.membership.password_key == password_key(PASSWORD, opened.membership.mesh)
+    await opened.seal()
+    opened.discard()
+    assert keyfile.load(places.state_dir) == opened.membership
+    assert all(PASSWORD.encode() not in (places.state_dir / name).read_bytes() for name in left(places))
+
+
+async def test_a_weak_password_launches_nothing(places: Places) -> None:
+    with pytest.raises(MeshnetError, match="too easy to guess"):
+        await make(places, OPTIONS, by_password("hunter2"), os.urandom)
+    assert left(places) == []
+
+
+async def test_join_by_password_goes_to_the_address(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    granted = found("beta", Suite.CHACHAPOLY, os.urandom)
+    asked: list[tuple[str, str, str]] = []
+
+    async def answer(address: str, password: str, name: str, *_: object, **__: object) -> JoinReply:
+        asked.append((address, password, name))
+        return JoinReply(granted, b"i" * 32, [b"one"])
+
+    monkeypatch.setattr(module, "join_by_password", answer)
+    opened = await make(places, OPTIONS, by_password(PASSWORD, "192.0.2.7:6799"), os.urandom)
+    assert asked == [("192.0.2.7:6799", PASSWORD, "alpha")]
+    assert (opened.membership, opened.statements) == (granted, [b"one"])
+    opened.discard()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mesh1-s3cret", "{}", "[]", '{"token": 7}', '{"token": "s3cret", "password": "s3cret"}', "[" * 9_000]
+)
+async def test_a_secret_of_another_form_is_refused_and_not_shown(places: Places, text: str) -> None:
+    with pytest.raises(MeshnetError, match="started wrongly") as caught:
+        await make(places, OPTIONS, text, os.urandom)
+    assert "s3cret" not in str(caught.value) and left(places) == []
+
+
+def test_what_lets_a_host_in_is_not_shown() -> None:
+    assert "s3cret" not in repr(WayIn(token="s3cret")) + repr(WayIn(password="s3cret", address="192.0.2.7:6799"))
+
+
+# --- an identity made before
+
+
+@pytest.mark.parametrize("action", ["launch", "join"])
+async def test_the_identity_that_was_shown_is_the_one_that_joins_and_is_then_removed(
+    places: Places, token: str, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    used: list[IdentityKey] = []
+
+    async def answer(_: Token, name: str, identity: IdentityKey, *__: object, **___: object) -> JoinReply:
+        used.append(identity)
+        return JoinReply(found(name, Suite.CHACHAPOLY, os.urandom, identity), b"i" * 32, [])
+
+    monkeypatch.setattr(module, "join", answer)
+    shown = identity_file.public_key(places.state_dir, os.urandom)
+    secret = None if action == "launch" else by_token(token)
+    opened = await make(places, OPTIONS, secret, os.urandom)
+    opened.discard()
+    assert identity_file.public_key(places.state_dir, os.urandom) == shown, "a failed attempt keeps it"
+    opened = await make(places, OPTIONS, secret, os.urandom)
+    assert opened.membership.identity.public == shown
+    assert [identity.public for identity in used] == [shown] * (2 if action == "join" else 0)
+    await opened.seal()
+    opened.discard()
+    assert "identity.json" not in left(places)
+    assert identity_file.public_key(places.state_dir, os.urandom) == shown
 
 
 # --- start
@@ -242,10 +320,12 @@ def test_the_examples_of_tokens_above_are_none() -> None:
 @pytest.mark.parametrize("wipe", [False, True])
 def test_after_leaving_the_state_is_aside_or_gone_and_another_mesh_may_begin(tmp_path: Path, wipe: bool) -> None:
     places = Places(tmp_path / "run", tmp_path)
+    half = places.state_dir / "keys.json.new"
+    half.write_bytes(b"secret")
     files = [places.keys, places.database, places.database.with_name(f"{places.database.name}-wal")]
     for file in files:
         file.write_bytes(b"secret")
     module.retire(places, wipe)
     module.retire(places, wipe)
-    assert not any(file.exists() for file in files)
+    assert not any(file.exists() for file in [*files, half]), "what a crash left of the keys goes either way"
     assert sorted(tmp_path.iterdir()) == ([] if wipe else sorted(file.with_name(f"{file.name}.left") for file in files))

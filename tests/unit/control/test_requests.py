@@ -5,7 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from meshnet.control.requests import EndpointRequest, ExposeRequest, LeaveRequest, NetworkRequest, TokenRequest
+from meshnet.control.requests import (
+    AcceptRequest,
+    AllowRequest,
+    EndpointRequest,
+    ExposeRequest,
+    FinishRequest,
+    LeaveRequest,
+    NetworkRequest,
+    PasswordRequest,
+    RevokeRequest,
+    TokenRequest,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,6 +27,8 @@ from meshnet.control.requests import EndpointRequest, ExposeRequest, LeaveReques
         (NetworkRequest, b'{"name": "w", "mtu": 9000}', NetworkRequest("w", [], 9000)),
         (ExposeRequest, b"{}", ExposeRequest("default", False, None)),
         (LeaveRequest, b"{}", LeaveRequest(False)),
+        (RevokeRequest, b"{}", RevokeRequest(None, False, "")),
+        (FinishRequest, b"{}", FinishRequest(False)),
         (
             EndpointRequest,
             b'{"target": "web", "netns": "4:1"}',
@@ -38,8 +51,16 @@ def test_what_is_left_out_has_a_default(kind: type[msgspec.Struct], body: bytes,
         (ExposeRequest, b'{"ip": 7}'),
         (LeaveRequest, b'{"wipe": null}'),
         (LeaveRequest, b'{"force": true}'),
+        (RevokeRequest, b'{"issued_from": 1.5}'),
+        (RevokeRequest, b'{"reason": "' + b"x" * 121 + b'"}'),
+        (AllowRequest, b'{"key": "' + b"A" * 64 + b'", "on": true}'),
+        (PasswordRequest, b"{}"),
     ],
 )
 def test_wrong_values_and_unknown_fields_are_refused(kind: type[msgspec.Struct], body: bytes) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(body, type=kind)
+
+
+def test_what_is_secret_in_a_request_is_not_in_its_repr() -> None:
+    assert "swordfish" not in repr(PasswordRequest("swordfish")) + repr(AcceptRequest("swordfish"))

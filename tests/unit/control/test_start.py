@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,3 +60,15 @@ async def test_a_log_that_grew_long_begins_anew(tmp_path: Path, monkeypatch: pyt
 
 def test_the_clock_goes_on() -> None:
     assert start.boottime() <= start.boottime()
+
+
+def test_no_core_is_left_and_nobody_reads_the_memory() -> None:
+    """In a process of its own: this one still wants its limits."""
+    code = """
+import ctypes, resource
+from meshnet.control.start import leave_no_core
+leave_no_core()
+print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "(0, 0) 0"

@@ -19,6 +19,7 @@ from meshnet.boundary import Counters, Hello, PeerCounters
 from meshnet.control.desk import NetworkDesk
 from meshnet.control.endpoints import Endpoints
 from meshnet.control.expose import Exposures
+from meshnet.control.hostkeys import HostKeys
 from meshnet.control.membership import found
 from meshnet.control.networks import Networks
 from meshnet.control.remote import State
@@ -34,10 +35,9 @@ IDLE = SessionFacts("idle", None, None, None)
 UP = SessionFacts("up", 12.5, 0.25, AT_OTHER)
 
 
-def seen(identity: bytes, name: str, *, reachable: bool = True, left: bool = False) -> PeerView:
-    return PeerView(
-        identity, PeerBody(name, ["192.0.2.2:6799"], bytes(32), [b"c"], bytes(8), "1.2"), reachable, left, 1
-    )
+def seen(identity: bytes, name: str, *, reachable: bool = True, left: bool = False, revoked: bool = False) -> PeerView:
+    body = PeerBody(name, ["192.0.2.2:6799"], bytes(32), [b"c"], bytes(8), "1.2")
+    return PeerView(identity, body, reachable, left, 1, revoked)
 
 
 def counted(peer: bytes, mtu: int = 1400) -> PeerCounters:
@@ -78,7 +78,7 @@ class World:
                 return "10.32.0.1/12" if number == DEFAULT.number else None
 
         self.status = Status(
-            membership=MEMBERSHIP,
+            keys=HostKeys(MEMBERSHIP, lambda membership: None),
             node=cast("Node", SimpleNamespace(peers=lambda: self.views, networks=lambda: self.bodies)),
             sessions=cast("Sessions", Handshakes()),
             networks=cast("Networks", SimpleNamespace(notes=self.notes)),
@@ -112,7 +112,12 @@ async def test_the_whole_has_every_part_and_says_who_this_is(world: World) -> No
     assert answer["version"] == __version__
     assert answer["state"] == "ready"
     assert datetime.fromisoformat(answer["generated_at"]).utcoffset() is not None
-    assert answer["mesh"] == {"id": MEMBERSHIP.mesh.hex(), "cipher": MEMBERSHIP.suite.value}
+    assert answer["mesh"] == {
+        "id": MEMBERSHIP.mesh.hex(),
+        "cipher": MEMBERSHIP.suite.value,
+        "secret": 0,
+        "rotation": None,
+    }
     expected = {
         "name": "host-a",
         "id": OWN.hex(),
@@ -128,7 +133,7 @@ async def test_the_whole_has_every_part_and_says_who_this_is(world: World) -> No
 
 async def test_no_secret_is_in_it(world: World) -> None:
     text = json.dumps(await world.whole())
-    for secret in (MEMBERSHIP.secret.key, MEMBERSHIP.identity.seed, MEMBERSHIP.static.private):
+    for secret in (MEMBERSHIP.keyring.current.key, MEMBERSHIP.identity.seed, MEMBERSHIP.static.private):
         assert secret.hex() not in text
 
 
@@ -221,6 +226,12 @@ async def test_a_peers_state(world: World, state: State, reachable: bool, left: 
     assert (peer["path"] is not None) == (state == "up")
 
 
+async def test_a_revoked_peer_is_shown_as_one_whatever_its_session(world: World) -> None:
+    world.views = [seen(OTHER, "host-b", left=True, revoked=True)]
+    world.facts[OTHER] = UP
+    assert [peer["state"] for peer in await world.peers()] == ["revoked"]
+
+
 async def test_without_a_session_or_an_mtu_there_is_no_path_mtu(world: World) -> None:
     world.counters = Counters(request=1, drops={}, peers=[counted(OTHER)])
     (idle,) = await world.peers()
@@ -245,6 +256,21 @@ async def test_notices_are_a_copy_of_the_meshs_own(world: World) -> None:
     answer = await world.whole()
     notices.append({"what": "later", "why": "", "fix": ""})
     assert answer["notices"] == notices[:1]
+
+
+async def test_what_is_so_now_comes_before_what_was_noticed(world: World) -> None:
+    world.status.notices = [{"what": "once"}]
+    standing: list[dict[str, object]] = [{"what": "now"}]
+    world.status.standing = lambda: standing
+    assert [notice["what"] for notice in (await world.whole())["notices"]] == ["now", "once"]
+    standing.clear()
+    assert [notice["what"] for notice in (await world.whole())["notices"]] == ["once"]
+
+
+async def test_the_secrets_rotation_is_in_it(world: World) -> None:
+    world.status.secret = lambda: {"generation": 3, "rotation": {"phase": "switch"}, "held": [3, 2]}
+    mesh = (await world.whole())["mesh"]
+    assert (mesh["secret"], mesh["rotation"]) == (3, {"phase": "switch"})
 
 
 async def test_reading_changes_nothing(world: World) -> None:

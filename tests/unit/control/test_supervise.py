@@ -34,7 +34,7 @@ from meshnet.errors import MeshnetError
 from meshnet.host.udp import open_udp
 
 MESH, PEER = b"m" * 16, b"p" * 32
-CONFIGURE = Configure(mesh=MESH, peer=PEER, suite="AESGCM", mac1_key=b"k" * 32)
+CONFIGURE = Configure(mesh=MESH, peer=PEER, suite="AESGCM")
 RESTART_S = 2.0
 
 
@@ -183,7 +183,7 @@ async def test_a_strangers_forwarder_is_ended_and_nothing_of_it_kept(
     first, _ = await world.started()
     if changes is not None:
         give(first)
-        first.send(Configure(suite="AESGCM", mac1_key=b"k" * 32, **{"mesh": MESH, "peer": PEER, **changes}))
+        first.send(Configure(suite="AESGCM", **{"mesh": MESH, "peer": PEER, **changes}))
     assert await answers(first)
     pid = pid_of(first)
     first.leave()
