@@ -28,6 +28,7 @@ __all__ = [
     "Options",
     "Places",
     "name_from_host",
+    "parse_address",
     "parse_advertise",
     "parse_cipher",
     "parse_ip",
@@ -199,6 +200,16 @@ def parse_advertise(text: str, port: int = DEFAULT_PORT) -> HostPort:
             "other hosts cannot connect to such an address",
             "give an address they can reach",
         )
+    return HostPort(str(address), number)
+
+
+def parse_address(text: str) -> HostPort:
+    """`HOST[:PORT]`: where an operator says another peer is."""
+    host, given = _split("the address", text)
+    number = DEFAULT_PORT if given is None else _port("the address", given)
+    address = _literal("the address", host)
+    if address.is_unspecified or address.is_multicast:
+        _refuse("the address leads nowhere", f"{text!r} is no address of one host", "give one that leads to the peer")
     return HostPort(str(address), number)
 
 

@@ -17,6 +17,7 @@ import uvloop
 
 from meshnet.cli.invocation import Invocation
 from meshnet.control.assembly import Assembly
+from meshnet.control.durability import PROBE_S
 from meshnet.control.keyfile import StateLock
 from meshnet.control.opening import Opened, make, make_directory, read_secret, resume, retire
 from meshnet.control.sockets import Sockets, advertised, open_sockets
@@ -49,6 +50,10 @@ class Daemon:
         self.invocation = invocation
         self.ended = asyncio.Event()
         self.stop_both = False
+        self._anew = False
+        """Whether the parts ended for what is stored to be read anew."""
+        self._final = False
+        self._told = False
         self._wipe: bool | None = None
         """Once this host has left its mesh: whether its state is deleted instead of being put aside."""
         self._state_lock: StateLock | None = None
@@ -83,6 +88,9 @@ class Daemon:
                 except BaseException:
                     sockets.close()
                     raise
+            while self._anew and not self._final:
+                opened.discard()
+                opened = await self._read_anew()
         finally:
             if opened is not None:
                 opened.discard()
@@ -107,6 +115,7 @@ class Daemon:
                 Firewall(),
                 self._stop,
                 self._left,
+                self._writable,
             )
             self._refuse_departed(assembly)
             await assembly.start(found, self.invocation.action == "launch")
@@ -122,6 +131,29 @@ class Daemon:
         await self._tell_ready(assembly)
         await self.ended.wait()
         await assembly.end(self.stop_both)
+
+    async def _read_anew(self) -> Opened:
+        """Go on from what is stored, as a start does, while the forwarder goes on as it is.
+
+        Tried until it works or the daemon is to end.
+        """
+        self._main = asyncio.current_task()
+        while True:
+            self._anew = False
+            self.ended.clear()
+            opened: Opened | None = None
+            try:
+                opened = await resume(self.invocation.places)
+                log.warning("the disk takes writes again: going on from what is stored")
+                await self._go(opened, None)
+                return opened
+            except BaseException as error:
+                if opened is not None:
+                    opened.discard()
+                if self._wipe is not None or not isinstance(error, MeshnetError | HostError):
+                    raise
+                log.error("%s: %s", error.what, error.why)
+                await asyncio.sleep(PROBE_S)
 
     # --- what parts ask for ----------------------------------------------------------------------------------------
 
@@ -140,7 +172,11 @@ class Daemon:
         self._stop()
 
     def _stop(self) -> None:
-        self.stop_both = True
+        self.stop_both = self._final = True
+        self.ended.set()
+
+    def _writable(self) -> None:
+        self._anew = True
         self.ended.set()
 
     def _handle_signals(self) -> None:
@@ -151,6 +187,7 @@ class Daemon:
             loop.add_signal_handler(signal.SIGINT, self._interrupt)
 
     def _terminate(self) -> None:
+        self._final = True
         self.ended.set()
         if self._main is not None:
             self._main.cancel()
@@ -161,8 +198,9 @@ class Daemon:
 
     async def _tell_ready(self, assembly: Assembly) -> None:
         log.info("ready name=%s addresses=%s", assembly.keys.membership.name, ",".join(assembly.addresses))
-        if self.invocation.ready_fd is None:
+        if self.invocation.ready_fd is None or self._told:
             return
+        self._told = True
         message: dict[str, object] = {"ready": True, "join": None, "state": await assembly.status.whole()}
         if self.invocation.action == "launch":
             token = await assembly.backend.create_token(LAUNCH_TOKEN_USES, LAUNCH_TOKEN_TTL_S, ())

@@ -1,4 +1,4 @@
-"""peer ls, revoke, allow: the other hosts of the mesh, one line each, and who may be one.
+"""peer ls, connect, forget, revoke, allow: the other hosts of the mesh, where they are, and who may be one.
 
 Rule: what an admin does to others is answered with whom it touched; no question is asked.
 Reference: docs/membership.md.
@@ -13,6 +13,7 @@ import click
 
 from meshnet.cli import output
 from meshnet.cli.verbs import Group, Settings, pass_settings, verb
+from meshnet.config import DEFAULT_PORT, parse_address
 from meshnet.errors import ExitCode, MeshnetError
 
 __all__ = ["peer", "peer_table"]
@@ -44,6 +45,53 @@ def ls(settings: Settings) -> None:
         output.data(line)
 
 
+@verb(peer, "connect")
+@click.argument("name", metavar="NAME|ID")
+@click.argument("addresses", metavar="HOST[:PORT]...", nargs=-1, required=True)
+@pass_settings
+def connect(settings: Settings, /, *, name: str, addresses: tuple[str, ...]) -> None:
+    """Tell this host where the peer NAME (or the one whose ID begins so) is, and connect to it now.
+
+    For a peer that others see elsewhere (behind a NAT) or that moved: HOST is an IP address, PORT the one that leads to
+    its meshnet. An address alone is not enough: a link is opened only to a peer whose identity this host knows, which
+    is how it can tell that nobody else answers there. A new host joins by a token instead. The addresses stay, come
+    before those the peer tells itself, and are used by this host alone, until `meshnet peer forget`.
+    """
+    answer = _ways(settings, "connect", name, addresses)
+    if settings.json:
+        output.json_data(answer)
+        if not answer["linked"]:
+            click.get_current_context().exit(int(ExitCode.FAILED))
+        return
+    if not answer["linked"]:
+        tried = [f"{output.clean(one['address'])}: {output.clean(one['problem'])}" for one in answer["tried"]]
+        raise MeshnetError(
+            f"no link to {output.clean(answer['name'])} came up",
+            "; ".join(tried) or "no address was tried",
+            f"see that its meshnet runs and that TCP and UDP port {DEFAULT_PORT}, or the one it uses, lead there;"
+            " the addresses are kept and tried again",
+        )
+    before = " already; the addresses are tried when that link has ended" if answer["linked_before"] else ""
+    output.say(f"{output.clean(answer['name'])} ({output.clean(answer['id'])[:SHORT_ID]}) is linked{before}")
+    output.say(_added(answer))
+
+
+@verb(peer, "forget")
+@click.argument("name", metavar="NAME|ID")
+@click.argument("addresses", metavar="[HOST[:PORT]]...", nargs=-1)
+@pass_settings
+def forget(settings: Settings, /, *, name: str, addresses: tuple[str, ...]) -> None:
+    """Take back addresses that `peer connect` added for the peer NAME (or the one whose ID begins so); none: all.
+
+    The peer stays in the mesh, and links and sessions with it go on. To throw it out: `peer revoke`.
+    """
+    answer = _ways(settings, "forget", name, addresses)
+    if settings.json:
+        output.json_data(answer)
+        return
+    output.say(_added(answer))
+
+
 @verb(peer, "revoke")
 @click.argument("name", metavar="NAME|ID")
 @click.option(
@@ -57,13 +105,7 @@ def ls(settings: Settings) -> None:
 @pass_settings
 def revoke(settings: Settings, /, *, name: str, issued_from: int | None, issued_all: bool, reason: str) -> None:
     """Throw the peer NAME (or the one whose ID begins so) out of the mesh for good; needs the role admin."""
-    if not _PEER.fullmatch(name):
-        raise MeshnetError(
-            f"{name[:80]!r} is no peer",
-            "a peer is named by its name or its id",
-            "see `meshnet peer ls`",
-            ExitCode.USAGE,
-        )
+    _check_peer(name)
     request = {"issued_from": issued_from, "issued_all": issued_all, "reason": reason}
     answer = settings.ask("POST", f"/v1/peers/{quote(name)}/revoke", request)
     if settings.json:
@@ -105,6 +147,29 @@ def allow(settings: Settings, /, *, key: str | None, list_on: bool, list_off: bo
         output.data(line)
 
 
+def _check_peer(name: str) -> None:
+    if not _PEER.fullmatch(name):
+        raise MeshnetError(
+            f"{name[:80]!r} is no peer",
+            "a peer is named by its name or its id",
+            "see `meshnet peer ls`",
+            ExitCode.USAGE,
+        )
+
+
+def _ways(settings: Settings, act: str, name: str, addresses: Sequence[str]) -> dict[str, Any]:
+    """The daemon's answer to one of the two acts on a peer's addresses."""
+    _check_peer(name)
+    literal = [str(parse_address(address)) for address in addresses]
+    return settings.ask("POST", f"/v1/peers/{quote(name)}/{act}", {"addresses": literal})
+
+
+def _added(answer: Mapping[str, Any]) -> str:
+    """Which addresses this host keeps for a peer, in a line."""
+    listed = ", ".join(map(output.clean, answer["addresses"]))
+    return f"kept for {output.clean(answer['name'])} here: {listed or 'no address'}"
+
+
 def peer_table(peers: Sequence[Mapping[str, Any]], colour: bool) -> list[str]:
     """The table of peers as status and `peer ls` show it; no line at all where there is no peer."""
     if not peers:
@@ -113,12 +178,11 @@ def peer_table(peers: Sequence[Mapping[str, Any]], colour: bool) -> list[str]:
 
 
 def _row(one: Mapping[str, Any]) -> tuple[object, ...]:
-    addresses = one.get("addresses") or ["-"]
     traffic = f"{output.amount(one.get('rx_bytes'))}/{output.amount(one.get('tx_bytes'))}"
     heard = one.get("last_receive_s")
     return (
-        one.get("name"),
-        addresses[0],
+        f"{one.get('name')} (name twice)" if one.get("name_conflict") else one.get("name"),
+        _address(one),
         state_of(one),
         one.get("path"),
         one.get("mtu"),
@@ -127,6 +191,12 @@ def _row(one: Mapping[str, Any]) -> tuple[object, ...]:
         "-" if heard is None else f"{output.age(heard)} ago",
         str(one.get("id", ""))[:SHORT_ID],
     )
+
+
+def _address(one: Mapping[str, Any]) -> str:
+    """Where a peer is tried first."""
+    added, said = one.get("added_addresses") or (), one.get("addresses") or ("-",)
+    return f"{added[0]} (added)" if added else str(said[0])
 
 
 def state_of(one: Mapping[str, Any]) -> str:

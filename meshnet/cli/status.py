@@ -18,7 +18,7 @@ __all__ = ["screen", "status", "unhealthy"]
 
 FULL_SCREEN = 50
 """Up to so many peers are all listed; of more only those that need a look, unless --all is given."""
-WELL = ("up", "idle", "revoked", "left")
+WELL = ("up", "idle", "revoked")
 SHORT_ID = 12
 
 

@@ -6,8 +6,8 @@ Rules
   its address (mac2), and for addresses where a peer is known to be.
 - A stale initiation of a peer (freshness.py) changes nothing here; it gets a cookie reply, a third of its size.
 - Both begin at once: of the two initiations the one made with the smaller static key wins. Its sender does not answer
-  the other's for as long as both may be in flight; the other answers, abandons its own and tries again only if no
-  record arrives.
+  the other's for as long as both may be in flight, once per attempt; the other answers, abandons its own and tries
+  again only if no record arrives.
 - While there are sessions with a peer, a new one leads to the address that is proved, wherever its initiation came
   from: the forwarder moves the peer by its probe, so nobody who passes an initiation on draws traffic elsewhere.
 Reference: docs/wire.md; the WireGuard paper §5.
@@ -93,12 +93,13 @@ class Answering:
         elif attempt.static >= received.remote_static:
             self._known.abandon(remote)
             attempt.retry_at = now + self._own_turn()
-        elif now - attempt.sent_at < RACE_S:
+        elif now - attempt.sent_at < RACE_S and not attempt.insisted:
             return self._insist(remote, attempt, address, now)
         return self._answer(remote, received, address, record, now)
 
     def _insist(self, remote: Remote, attempt: Attempt, address: Address, now: float) -> list[Output]:
-        """Our initiation goes first; theirs is not answered."""
+        """Our initiation goes first; theirs is not answered, once: it may be that only theirs come through."""
+        attempt.insisted = True
         self._own.counters["initiation that lost a race"] += 1
         # Ours may have gone to an address where nobody is; theirs came from one where they are.
         return [] if attempt.sent_to == address else self._trying.go_on(remote, now, at=address)
@@ -109,7 +110,7 @@ class Answering:
 
     def _answer(self, remote: Remote, received: Received, address: Address, record: int, now: float) -> list[Output]:
         path = remote.proved if remote.sessions and remote.proved is not None else address
-        given = remote.given if remote.given is not None and remote.given.serves(address, now) else None
+        given = remote.cookie_for(address, now)
         response, established = received.answer(
             self._known.new_index(),
             self._own.choice(),

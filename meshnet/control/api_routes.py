@@ -22,6 +22,7 @@ from meshnet.control.requests import (
     LeaveRequest,
     NetworkRequest,
     PasswordRequest,
+    PeerAddressesRequest,
     RevokeRequest,
     TokenRequest,
 )
@@ -31,6 +32,7 @@ __all__ = ["add_routes"]
 
 BODY_TIMEOUT_S = 10.0
 NAME = r"{name:[a-z0-9-]{1,63}}"
+PEER = r"{peer:[0-9a-z-]{1,64}}"
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -94,6 +96,16 @@ class _Handlers:
         if not wanted.reason.isprintable():
             raise _bad("a reason is one line of printable characters", "the request has a wrong value")
         return web.json_response(await self._backend.revoke_peer(request.match_info["peer"], wanted))
+
+    async def connect_peer(self, request: web.Request) -> web.StreamResponse:
+        wanted = await _read(request, PeerAddressesRequest)
+        if not wanted.addresses:
+            raise _bad("`addresses` names none", "the request has a wrong value")
+        return web.json_response(await self._backend.connect_peer(request.match_info["peer"], wanted.addresses))
+
+    async def forget_peer(self, request: web.Request) -> web.StreamResponse:
+        wanted = await _read(request, PeerAddressesRequest)
+        return web.json_response(await self._backend.forget_peer(request.match_info["peer"], wanted.addresses))
 
     async def allow(self, request: web.Request) -> web.StreamResponse:
         wanted = await _read(request, AllowRequest)
@@ -180,7 +192,9 @@ def add_routes(router: web.UrlDispatcher, backend: Backend) -> None:
     router.add_get("/v1/tokens", handlers.list_tokens)
     router.add_delete("/v1/tokens/{token:[0-9a-f]{16}}", handlers.revoke_token)
     router.add_post("/v1/password", handlers.set_password)
-    router.add_post("/v1/peers/{peer:[0-9a-z-]{1,64}}/revoke", handlers.revoke_peer)
+    router.add_post(f"/v1/peers/{PEER}/revoke", handlers.revoke_peer)
+    router.add_post(f"/v1/peers/{PEER}/connect", handlers.connect_peer)
+    router.add_post(f"/v1/peers/{PEER}/forget", handlers.forget_peer)
     router.add_post("/v1/allow", handlers.allow)
     router.add_get("/v1/allow", handlers.allowed)
     router.add_get("/v1/secret", handlers.secret)

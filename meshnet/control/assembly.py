@@ -31,16 +31,19 @@ from meshnet.control.departure import Departure
 from meshnet.control.desk import DEFAULT_NETWORK
 from meshnet.control.docker import Docker
 from meshnet.control.docker_service import DockerService
+from meshnet.control.durability import Durability
 from meshnet.control.hostkeys import HostKeys
 from meshnet.control.invitations import Invitations
 from meshnet.control.issuer import Issuer
 from meshnet.control.links import Links
 from meshnet.control.membership import Membership
 from meshnet.control.mesh import Mesh
+from meshnet.control.names import name_notices
 from meshnet.control.networks import Networks
 from meshnet.control.opening import Opened
 from meshnet.control.pending import refused
 from meshnet.control.presence import Presence, body_of
+from meshnet.control.reaching import Reaching
 from meshnet.control.rotator import Rotator
 from meshnet.control.runner import NodeRunner
 from meshnet.control.segments import Segments
@@ -54,7 +57,8 @@ from meshnet.control.supervise import Found, Supervisor
 from meshnet.control.tokens import SPACE as TOKEN_SPACE
 from meshnet.control.tokens import Tokens
 from meshnet.control.upkeep import Upkeep
-from meshnet.errors import MeshnetError
+from meshnet.control.ways import SPACE as WAYS_SPACE
+from meshnet.control.ways import Ways
 from meshnet.host.ports import FirewallPort, NetlinkPort
 
 __all__ = ["Assembly", "local_of"]
@@ -66,7 +70,9 @@ def local_of(own: Membership) -> Local:
 
 
 class Assembly:
-    """One peer. on_stop(): end both processes; on_left(wipe): this host left its mesh, or was revoked and gave up."""
+    """One peer. on_stop(): end both processes; on_left(wipe): this host left its mesh, or was revoked and gave up;
+    on_writable(): the disk takes writes again, end this and begin anew from what is stored.
+    """
 
     def __init__(
         self,
@@ -78,6 +84,7 @@ class Assembly:
         firewall: FirewallPort,
         on_stop: Callable[[], None],
         on_left: Callable[[bool], None],
+        on_writable: Callable[[], None],
     ) -> None:
         self._opened = opened
         self._supervisor = supervisor
@@ -87,6 +94,7 @@ class Assembly:
         self.addresses: list[str] = []
         self.keys = HostKeys(opened.membership, lambda changed: keyfile.replace(self._directory, changed))
         self._build_core()
+        self.durability = Durability(opened.store, boottime, lambda: self.runner.failure, on_writable)
         self._build_segments(firewall)
         self._build_links()
         self._build_surface(places, on_stop, on_left)
@@ -123,6 +131,7 @@ class Assembly:
         self.statics = Statics()
         self.mesh = Mesh(own, self.sessions, self.networks, self.statics, boottime)
         self.sessions.notice = self.mesh.notice
+        self.mesh.trust = store.trust
         self.node = Node(
             mesh=membership.mesh,
             identity=own,
@@ -131,11 +140,17 @@ class Assembly:
             admit=admit,
             rng=random.Random(os.urandom(16)),
             stored=store.rows("gossip."),
+            rolled_back=store.rolled_back is not None,
         )
         self.mesh.peers = lambda: self.runner.node.peers()
-        self.runner = NodeRunner(self.node, store, boottime, self.mesh.send, self.mesh.tell, self._not_durable)
+        self.runner = NodeRunner(self.node, store, boottime, self.mesh.send, self.mesh.tell)
         self.presence = Presence(self.runner)
         self.authority = Authority(self.runner)
+        self.ways = Ways(store.load(WAYS_SPACE))
+        self.reaching = Reaching(
+            self.runner, store, self.ways, self.mesh.readdress, boottime, random.Random(os.urandom(16))
+        )
+        self.mesh.ways, self.mesh.on_gone = self.ways.to, self.reaching.gone
 
     def _build_segments(self, firewall: FirewallPort) -> None:
         """What this host has on the networks, for namespaces and for Docker."""
@@ -188,8 +203,10 @@ class Assembly:
             self._tags,
             self._offered,
             self.authority.admits,
+            ways=self.ways.to,
+            on_reached=self.reaching.reached,
         )
-        self.mesh.links = self.links
+        self.mesh.links = self.reaching.links = self.links
         self.rotator = Rotator(
             self.keys,
             self.runner,
@@ -200,7 +217,9 @@ class Assembly:
             dict(store.load(rotator.SPACE)).get(rotator.DRIVEN),
         )
         self.static_rotation = StaticRotation(self.keys, os.urandom)
-        self.upkeep = Upkeep([self._look_after, self.static_rotation.expire, self.rotator.step])
+        self.upkeep = Upkeep(
+            [self.durability.step, self._look_after, self.static_rotation.expire, self.rotator.step, self.reaching.step]
+        )
         self.mesh.on_rotation = self.upkeep.soon
 
     def _build_surface(self, places: Places, on_stop: Callable[[], None], on_left: Callable[[bool], None]) -> None:
@@ -220,7 +239,8 @@ class Assembly:
             boottime,
         )
         self.status.notices = self.mesh.notices
-        self.status.standing = lambda: [*self.authority.notices(), *self.rotator.notices()]
+        self.status.standing = self._standing
+        self.status.added = self.ways.added
         self.status.secret = self.rotator.describe
         self.status.host_notes = lambda: [*self._sockets.notes, *self._netlink.notes(), *parts.passage.notes()]
         self.backend = LiveBackend(
@@ -234,6 +254,7 @@ class Assembly:
             self.authority,
             self.rotator,
             self.static_rotation,
+            self.reaching,
             on_stop,
         )
         self.api = ApiServer(places.socket, self.backend)
@@ -249,6 +270,7 @@ class Assembly:
         self._sockets.send(send)
         boot, held = self._forwarder()
         await self.presence.begin(body_of(opened.membership, self.addresses, boot))
+        self.reaching.begin()
         if founding:
             await self.segments.found_default(opened.options.range)
         if opened.statements:
@@ -268,6 +290,7 @@ class Assembly:
         await self.docker.close()
         await self.upkeep.close()
         await self.links.close()
+        await self.reaching.close()
         await self.runner.close()
         self.sessions.close()
         if stop:
@@ -294,7 +317,8 @@ class Assembly:
     @property
     def has_left(self) -> bool:
         """Whether this host said that it left its mesh for good."""
-        return any(view.identity == self.node.identity and view.left for view in self.node.peers())
+        own = self.node.peer(self.node.identity)
+        return own is not None and own.left
 
     # --- what parts ask for ------------------------------------------------------------------------------------------
 
@@ -326,8 +350,11 @@ class Assembly:
         self.links.tick(asyncio.get_running_loop().time())
 
     def _is_out(self) -> bool:
-        own = self.node.identity
-        return any(view.identity == own and view.revoked for view in self.node.peers())
+        return self.node.barred(self.node.identity)
+
+    def _standing(self) -> list[dict[str, object]]:
+        names = name_notices(self.node.peers(), self.node.identity)
+        return [*self.durability.notices(), *self.authority.notices(), *self.rotator.notices(), *names]
 
     def _barred(self, identity: bytes) -> bool:
         """Of this host itself only a revocation counts here: on the allow-list again, it is dialled by the others."""
@@ -336,7 +363,8 @@ class Assembly:
         return self.authority.is_barred(identity)
 
     def _tags(self, identity: bytes) -> Sequence[bytes]:
-        return next((view.body.secrets for view in self.node.peers() if view.identity == identity), ())
+        view = self.node.peer(identity)
+        return () if view is None else view.body.secrets
 
     def _offered(self, peer: bytes, secret: MeshSecret) -> None:
         if self.rotator.offered(peer, secret):
@@ -352,6 +380,3 @@ class Assembly:
         except Refusal as refusal:
             raise refused(refusal) from None
         return self.node.export()
-
-    def _not_durable(self, error: MeshnetError) -> None:
-        self.mesh.notice("nothing can be stored any more", f"{error.what}: {error.why}", error.fix)

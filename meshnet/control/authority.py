@@ -9,20 +9,17 @@ Reference: docs/membership.md; docs/adr/0007-authority-counts.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from gossip.errors import LocalError, Refusal
-from gossip.events import Output, PeerView
+from gossip.events import Output
 from gossip.node import Node
+from meshnet.control.names import find_peer
 from meshnet.control.pending import refused
 from meshnet.control.requests import RevokeRequest
 from meshnet.control.runner import NodeRunner
 from meshnet.errors import ExitCode, MeshnetError
 
 __all__ = ["Authority"]
-
-SHORTEST_ID: Final = 8
-"""So many hex digits name a peer at least: fewer are a typing mistake sooner than an id."""
 
 
 class Authority:
@@ -37,7 +34,7 @@ class Authority:
         Raises MeshnetError: an unknown or ambiguous peer, this host itself, a missing role.
         """
         node = self._runner.node
-        view = self._find(peer)
+        view = find_peer(node.peers(), peer)
         identity = view.identity
         if identity == node.identity:
             raise MeshnetError(
@@ -117,10 +114,9 @@ class Authority:
 
     def is_barred(self, identity: bytes) -> bool:
         """Whether a peer must not link, although its certificates hold: it left, or does not count as a member."""
-        views = self._runner.node.peers()
-        return any(view.identity == identity and (view.left or view.revoked) for view in views) or self.is_revoked(
-            identity
-        )
+        node = self._runner.node
+        view = node.peer(identity)
+        return node.barred(identity) or (view is not None and view.left)
 
     def notices(self) -> list[dict[str, object]]:
         """What an operator should know about this host's own standing."""
@@ -130,7 +126,7 @@ class Authority:
         if row is not None:
             why = f"{self._name(row.by)} revoked it" + (f": {row.reason}" if row.reason else "")
             return [_out("this host was revoked", why)]
-        if any(view.identity == own and view.revoked for view in node.peers()):
+        if node.barred(own):
             if node.allowed()[0] and own not in node.allowed()[1]:
                 fix = f"on an admin's host run `meshnet peer allow {own.hex()}`; then start this host again"
                 return [{"what": "this host is not on the allow-list", "why": "the others refuse it", "fix": fix}]
@@ -153,27 +149,8 @@ class Authority:
         return {view.identity: view.body.name for view in views if not view.left and not view.revoked}
 
     def _name(self, identity: bytes) -> str:
-        views = self._runner.node.peers()
-        return next((view.body.name for view in views if view.identity == identity), identity.hex()[:16])
-
-    def _find(self, peer: str) -> PeerView:
-        """The peer of that name, live ones first, or whose id begins so."""
-        views = self._runner.node.peers()
-        named = [view for view in views if view.body.name == peer]
-        found = [view for view in named if not view.left and not view.revoked] or named
-        if not found and len(peer) >= SHORTEST_ID:
-            found = [view for view in views if view.identity.hex().startswith(peer)]
-        if not found:
-            raise MeshnetError(
-                f"there is no peer {peer[:64]}",
-                "no peer of the mesh has this name, or an id that begins so",
-                "`meshnet peer ls` lists them",
-                ExitCode.NOT_FOUND,
-            )
-        if len(found) > 1:
-            ids = ", ".join(view.identity.hex()[:16] for view in found)
-            raise MeshnetError(f"{peer[:64]} is more than one peer", f"their ids are {ids}", "name it by its id")
-        return found[0]
+        view = self._runner.node.peer(identity)
+        return identity.hex()[:16] if view is None else view.body.name
 
 
 def _out(what: str, why: str) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """What the HTTP interface asks for, answered by the parts that know it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from meshnet.control.authority import Authority
 from meshnet.control.departure import Departure
@@ -10,6 +10,7 @@ from meshnet.control.docker_service import DockerService
 from meshnet.control.endpoints import Endpoints
 from meshnet.control.expose import Exposures
 from meshnet.control.invitations import Invitations
+from meshnet.control.reaching import Reaching
 from meshnet.control.requests import (
     Answer,
     DockerRequest,
@@ -40,6 +41,7 @@ class LiveBackend:
         authority: Authority,
         rotator: Rotator,
         statics: StaticRotation,
+        reaching: Reaching,
         on_stop: Callable[[], None],
     ) -> None:
         self._status = status
@@ -52,6 +54,7 @@ class LiveBackend:
         self._authority = authority
         self._rotator = rotator
         self._statics = statics
+        self._reaching = reaching
         self._on_stop = on_stop
 
     async def status(self) -> Answer:
@@ -90,6 +93,14 @@ class LiveBackend:
     async def revoke_peer(self, peer: str, request: RevokeRequest) -> Answer:
         """meshnet.revoked/v1"""
         return await self._authority.revoke(peer, request)
+
+    async def connect_peer(self, peer: str, addresses: Sequence[str]) -> Answer:
+        """meshnet.peer-addresses/v1"""
+        return await self._reaching.connect(peer, addresses)
+
+    async def forget_peer(self, peer: str, addresses: Sequence[str]) -> Answer:
+        """meshnet.peer-addresses/v1"""
+        return await self._reaching.forget(peer, addresses)
 
     async def allow(self, key: bytes | None, on: bool) -> Answer:
         """meshnet.allowed/v1"""

@@ -29,9 +29,9 @@ class Given:
     address: Address
     at: float
 
-    def serves(self, address: Address, now: float) -> bool:
-        """Whether it is of use in an initiation to this address now."""
-        return self.address == address and now < self.at + SECRET_LIFE_S
+    def serves(self, now: float) -> bool:
+        """Whether it is of use still."""
+        return now < self.at + SECRET_LIFE_S
 
     @property
     def challenge(self) -> bytes:

@@ -52,7 +52,9 @@ class Departure:
     async def leave(self, wipe: bool) -> dict[str, object]:
         """Hand everything back and say so.  Raises MeshnetError when nobody would hear it."""
         stay = sorted(
-            view.body.name for view in self._node.peers() if not view.left and view.identity != self._node.identity
+            view.body.name
+            for view in self._node.peers()
+            if not view.left and not view.revoked and view.identity != self._node.identity
         )
         is_out = self._is_out()
         if stay and not is_out and not self._node.links():

@@ -242,7 +242,10 @@ class Endpoints:
         held = list(zip(record.addresses, record.leases, strict=True))
         body = EndpointBody(network=record.number, mac=record.mac, addresses=held, name=record.target[:63])
         self._networks.set_endpoint(record.number, record.mac, b"")
-        await self._runner.step(lambda now: self._node.set_endpoint(body, now))
+        try:
+            await self._runner.step(lambda now: self._node.set_endpoint(body, now))
+        except Refusal as refusal:
+            raise refused(refusal) from None
 
     async def _try_undo(self, endpoint: bytes, record: Record) -> None:
         """Undo where nobody waits for it; what cannot be undone now is when the daemon starts again."""

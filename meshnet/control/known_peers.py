@@ -4,6 +4,7 @@ Rules
 - A static key belongs to one peer. For FORMER_STATIC_S after a peer changed its key the former one is found too: its
   initiations may be under way, and its statement may arrive here sooner than at itself.
 - A session's or initiation's index is random, not 0 and unlike every other that is in use here.
+- A peer without a session, an attempt and a former key has no timer, and costs nothing until it is needed.
 - Bounded by the peers that gossip tells of; a peer's sessions, addresses and former keys have bounds of their own.
 """
 
@@ -33,6 +34,7 @@ class KnownPeers:
         self._by_session: dict[int, Remote] = {}
         self._by_initiation: dict[int, Remote] = {}
         self._proved: dict[Address, int] = {}
+        self._stirring: dict[bytes, Remote] = {}
 
     # --- peers -----------------------------------------------------------------------------------------------------
 
@@ -48,6 +50,7 @@ class KnownPeers:
         """A peer has another static key, which must be nobody else's."""
         former = [(old, until) for old, until in remote.former if old != static]
         remote.former = [*former, (remote.static, now + FORMER_STATIC_S)]
+        self.stir(remote)
         for old, _ in remote.former[:-FORMER_STATICS_KEPT]:
             del self._by_static[old]
         del remote.former[:-FORMER_STATICS_KEPT]
@@ -67,9 +70,22 @@ class KnownPeers:
         for index in list(remote.sessions):
             self.lose(remote, index)
         del self.remotes[remote.peer_id]
+        self._stirring.pop(remote.peer_id, None)
         for static in (remote.static, *(old for old, _ in remote.former)):
             del self._by_static[static]
         self._count(remote.proved, -1)
+
+    # --- time ------------------------------------------------------------------------------------------------------
+
+    def stir(self, remote: Remote) -> None:
+        """Something of this peer may have its time from now on."""
+        self._stirring[remote.peer_id] = remote
+
+    def stirring(self) -> list[Remote]:
+        """The peers of which something has its time; all others are at rest."""
+        for peer in [peer for peer, remote in self._stirring.items() if remote.due() is None]:
+            del self._stirring[peer]
+        return list(self._stirring.values())
 
     # --- addresses -------------------------------------------------------------------------------------------------
 
@@ -109,6 +125,7 @@ class KnownPeers:
         """A session was installed; the peer's oldest that is not in use makes room."""
         before: Sequence[int] = list(remote.sessions)
         remote.add(session)
+        self.stir(remote)
         self._by_session[session.index] = remote
         for index in before:
             if index not in remote.sessions:

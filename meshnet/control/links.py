@@ -19,28 +19,29 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from crypto.errors import CryptoError, RemoteError
-from crypto.keyring import Keyring
+from crypto.errors import RemoteError
 from crypto.keys import Entropy
 from crypto.primitives import KEY_SIZE
 from crypto.prologue import Channel
 from crypto.secret import MeshSecret
-from crypto.stream import CLOSE, SecureStream, StreamInitiator, StreamResponder
+from crypto.stream import CLOSE, SecureStream, StreamResponder
 from gossip.events import CloseLink, Dial, Event, Output
 from gossip.node import Node
 from meshnet.control import join_wire
 from meshnet.control.credential import Credential
+from meshnet.control.dialling import CONFIRM, Dialling, Tried
 from meshnet.control.hostkeys import HostKeys
 from meshnet.control.issuer import Issuer
-from meshnet.control.listener import HANDSHAKE_S, Listener
-from meshnet.control.pipe import CONNECT_S, Pipe, connect
+from meshnet.control.listener import Listener
+from meshnet.control.pipe import Pipe
 from meshnet.control.runner import NodeRunner
 from meshnet.control.store import StoreError
 
-MESSAGE, CONFIRM, SECRET = 1, 2, 3  # kinds of records; others are counted and skipped
+MESSAGE, SECRET = 1, 3  # kinds of records, as is CONFIRM; others are counted and skipped
 SECRET_SIZE = 4 + KEY_SIZE  # u32 generation, the key
 MAX_SEND_QUEUE = 1 << 20  # bytes that wait for a far end to read
 MAX_DIALS = 32  # at once
@@ -72,7 +73,8 @@ class Links:
     lookup(static): the identity of the known peer with that X25519 key, or None. barred(identity): whether a
     peer may not link although its certificates hold (it left, or was revoked). tags(identity): of the mesh secrets
     it says it holds. issuer: answers joins, None where none are. on_secret(peer, secret): a mesh secret came from a
-    linked peer; nothing of it is checked.
+    linked peer; nothing of it is checked. ways(identity, addresses): where to try a peer of which gossip tells these
+    addresses. on_reached(peer, address): a link that was opened from here came up over this address.
     """
 
     def __init__(
@@ -87,21 +89,26 @@ class Links:
         on_secret: Callable[[bytes, MeshSecret], None] = lambda peer, secret: None,
         admits: Admits = lambda identity, roles, path: True,
         entropy: Entropy = os.urandom,
+        ways: Callable[[bytes, Sequence[str]], Sequence[str]] = lambda identity, said: said,
+        on_reached: Callable[[bytes, str], None] = lambda peer, address: None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._keys = keys
         self._runner = runner
         self._lookup = lookup
         self._barred = barred
-        self._tags = tags
         self._on_secret = on_secret
         self._admits = admits
         self._entropy = entropy
+        self._ways = ways
+        self._on_reached = on_reached
+        self._dialling = Dialling(keys, self._admit, tags, self.counters, entropy)
         self._serves_joins = issuer is not None
         self._listener = Listener(sockets, self._responder, self, issuer, self.counters)
         self._links: dict[int, _Link] = {}
         self._numbers = itertools.count(1)
-        self._dialing: set[bytes] = set()
+        self._dialing: dict[bytes, Tried] = {}
+        self._awaited: dict[bytes, list[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -156,6 +163,26 @@ class Links:
                 self.counters["made anew"] += 1
                 link.pipe.finish(link.stream.close())  # its reader then ends and tells the node, which dials again
 
+    def linked(self, peer: bytes) -> bool:
+        """Whether there is a link to the peer."""
+        return any(link.peer == peer for link in self._links.values())
+
+    async def reach(self, dial: Dial, within_s: float) -> Tried | None:
+        """Dial at once, whatever else is under way; None when a link to the peer, whoever opened it, came up in time.
+
+        Else what became of each address; one that did not answer yet goes on being tried.
+        """
+        tried, up = Tried(), asyncio.get_running_loop().create_future()
+        self._awaited.setdefault(dial.peer, []).append(up)
+        task = self._start(self._dial(dial, tried))
+        try:
+            await asyncio.wait([task, up], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._awaited[dial.peer].remove(up)
+            if not self._awaited[dial.peer]:
+                del self._awaited[dial.peer]
+        return None if up.done() else tried
+
     def send_secret(self, peer: bytes, secret: MeshSecret) -> bool:
         """Send a mesh secret on a link to `peer`; whether there was one whose key gossip vouches for."""
         for link in self._links.values():
@@ -209,7 +236,7 @@ class Links:
         if records[0] != (CONFIRM, b""):
             raise RemoteError("a link that is not confirmed")
         proven()
-        await self._serve(pipe, stream, peer, request.remote_static, False, records[1:])
+        await self._serve(pipe, stream, peer, request.remote_static, None, records[1:])
 
     def _responder(self) -> StreamResponder:
         own = self._keys.membership
@@ -249,27 +276,29 @@ class Links:
     def _dial_soon(self, dial: Dial) -> None:
         if self._closed or dial.peer in self._dialing or len(self._dialing) >= MAX_DIALS:
             return
-        self._dialing.add(dial.peer)
-        task = asyncio.get_running_loop().create_task(self._dial(dial))
+        tried = self._dialing[dial.peer] = Tried()
+        self._start(self._dial(dial, tried))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _dial(self, dial: Dial) -> None:
+    async def _dial(self, dial: Dial, tried: Tried) -> None:
         try:
-            opened = None
-            for address in dial.addresses:
-                opened = await self._try(dial, address)
-                if opened is not None:
-                    break
+            opened = await self._dialling.race(dial, self._ways(dial.peer, dial.addresses), tried)
         finally:
-            self._dialing.discard(dial.peer)
+            if self._dialing.get(dial.peer) is tried:
+                del self._dialing[dial.peer]
         if opened is None:
             self.counters["dials that reached nobody"] += 1
             return
-        pipe, stream = opened
+        tried[opened.address] = "the other end took no link"
         try:
-            await self._serve(pipe, stream, dial.peer, dial.static, True, [])
+            await self._serve(opened.pipe, opened.stream, dial.peer, dial.static, opened.address, [])
         except RemoteError as error:
+            tried[opened.address] = error.reason
             self.counters[f"cut: {error.reason}"] += 1
         except ConnectionError:
             self.counters["cut off"] += 1
@@ -277,55 +306,14 @@ class Links:
             self.counters["faults"] += 1
             _log.exception("a link failed")
         finally:
-            pipe.abort()
-
-    async def _try(self, dial: Dial, address: str) -> tuple[Pipe, SecureStream] | None:
-        """An opened stream to the peer at one address; None, counted, when there is none."""
-        pipe, stream = None, None
-        try:
-            async with asyncio.timeout(CONNECT_S + HANDSHAKE_S):
-                pipe = await connect(address)
-                stream = await self._open(pipe, dial)
-                return pipe, stream
-        except CryptoError as error:
-            self.counters[f"dial refused: {error}"] += 1
-        except (OSError, ValueError):  # TimeoutError is an OSError
-            self.counters["dial failed"] += 1
-        finally:
-            if pipe is not None and stream is None:
-                pipe.abort()
-        return None
-
-    async def _open(self, pipe: Pipe, dial: Dial) -> SecureStream:
-        own = self._keys.membership
-        secret = common_secret(own.keyring, self._tags(dial.peer))
-        initiator = StreamInitiator(
-            channel=Channel.LINK,
-            mesh=own.mesh,
-            suite=own.suite,
-            epoch=secret.epoch,
-            static=own.static,
-            remote_static=dial.static,
-            psk=secret.psk(Channel.LINK),
-            payload=Credential.make(own).encode(),
-            entropy=self._entropy,
-        )
-        await pipe.write(initiator.data_to_send())
-        while not initiator.complete:
-            initiator.feed(await pipe.read())
-            await pipe.write(initiator.data_to_send())
-        if self._admit(dial.static, initiator.payload or b"") != dial.peer:
-            raise RemoteError("another peer than the one that was dialled")
-        stream = initiator.secure()
-        await pipe.write(stream.seal(CONFIRM, b""))
-        return stream
+            opened.pipe.abort()
 
     async def _serve(
-        self, pipe: Pipe, stream: SecureStream, peer: bytes, static: bytes, opened_by_us: bool, early: _Records
+        self, pipe: Pipe, stream: SecureStream, peer: bytes, static: bytes, over: str | None, early: _Records
     ) -> None:
-        """One link from `link_up` to its end; raises what ended it."""
+        """One link from `link_up` to its end; raises what ended it. `over`: which address we opened it at."""
         self._refuse_barred(peer)  # anew: the handshake took its time
-        now = asyncio.get_running_loop().time()
+        now, opened_by_us = asyncio.get_running_loop().time(), over is not None
         ends_at = now + self._life() if opened_by_us else float("inf")
         link = _Link(next(self._numbers), peer, static, pipe, stream, now, ends_at)
         number = link.number
@@ -333,6 +321,7 @@ class Links:
         try:
             await self._runner.step(lambda now: self._runner.node.link_up(number, peer, opened_by_us, now))
             self.counters["links opened"] += 1
+            self._up(peer, over)
             records = early + stream.feed(b"")
             while not stream.closed:
                 await self._receive(number, records)
@@ -345,6 +334,13 @@ class Links:
             if self._links.pop(number, None) is not None:
                 self._runner.post(lambda now: self._runner.node.link_down(number, now))
             pipe.finish()
+
+    def _up(self, peer: bytes, over: str | None) -> None:
+        if over is not None:
+            self._on_reached(peer, over)
+        for waiting in self._awaited.get(peer, ()):
+            if not waiting.done():
+                waiting.set_result(None)
 
     async def _receive(self, number: int, records: _Records) -> None:
         """Hand what one read brought to the node, and wait until its consequences are durable."""
@@ -385,12 +381,3 @@ class Links:
         """End a link in order that the node knows nothing of any more."""
         self._links.pop(link.number, None)
         link.pipe.finish(link.stream.close())
-
-
-def common_secret(keyring: Keyring, tags: Sequence[bytes]) -> MeshSecret:
-    """The mesh secret to use with a peer that says by tags (8 bytes each) which ones it holds.
-
-    Without a common one, or while nothing is known of the peer's, it is the current one.
-    """
-    held = keyring.secrets()
-    return next((secret for secret in held if secret.tag() in tags), held[0])

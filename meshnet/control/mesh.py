@@ -8,11 +8,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 
+from gossip.bodies import PeerBody
 from gossip.events import (
     Cloned,
     EndpointGone,
     EndpointSet,
     Event,
+    Heard,
     NetworkGone,
     NetworkSeen,
     PeerLeft,
@@ -42,7 +44,7 @@ class Mesh:
     """Hands each event to the part it concerns; `links` is set once it exists.
 
     clock: seconds, monotonic. on_rotation(): the mesh secret's rotation is further than before. peers(): all that
-    gossip knows.
+    gossip knows. on_gone(peer): it left for good. ways(peer, addresses): where to try a peer that says these.
     """
 
     def __init__(
@@ -59,7 +61,10 @@ class Mesh:
         self.desk: NetworkDesk | None = None
         self.pending: Pending | None = None
         self.on_rotation: Callable[[], None] = lambda: None
+        self.trust: Callable[[], Coroutine[object, object, None]] | None = None
         self.peers: Callable[[], Sequence[PeerView]] = lambda: []
+        self.on_gone: Callable[[bytes], None] = lambda peer: None
+        self.ways: Callable[[bytes, Sequence[str]], Sequence[str]] = lambda peer, said: said
         self.notices: list[dict[str, object]] = []
 
     def send(self, link: int, message: bytes) -> None:
@@ -76,9 +81,9 @@ class Mesh:
         match event:
             case PeerSeen(peer, body):
                 self._statics.learn(peer, body.static, self._clock())
-                if not self._is_out:
-                    self._sessions.know(peer, body.static, body.addresses, body.boot, body.secrets)
+                self._know(peer, body)
             case PeerLeft(peer):
+                self.on_gone(peer)
                 self._forget(peer)
             case PeerRevoked(peer, by, reason):
                 log.warning("peer=%s is out by %s: %s", peer.hex()[:16], by.hex()[:16], reason)
@@ -93,6 +98,9 @@ class Mesh:
                     f"{detail}; neither gives out addresses until one is gone",
                     "wipe one of the two (`meshnet leave --wipe`, away from the network) and join it anew",
                 )
+            case Heard():
+                if self.trust is not None:
+                    self._soon("trust", self.trust())
             case NetworkSeen(body):
                 if self.desk is not None and self.desk.is_wanted(body):
                     self._soon(f"serve-{body.name}", self.desk.seen(body))
@@ -109,6 +117,14 @@ class Mesh:
                 self.notice("something is wrong in the mesh", what, "see `meshnet status`")
             case _:
                 pass
+
+    def readdress(self, view: PeerView) -> None:
+        """The ways to a peer that counts are others now."""
+        self._know(view.identity, view.body)
+
+    def _know(self, peer: bytes, body: PeerBody) -> None:
+        if not self._is_out:
+            self._sessions.know(peer, body.static, self.ways(peer, body.addresses), body.boot, body.secrets)
 
     def _forget(self, peer: bytes) -> None:
         self._statics.forget(peer)

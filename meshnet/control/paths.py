@@ -67,7 +67,7 @@ class Paths:
         self._send(SetPath(peer=peer, address=address, mtu=mtu))
 
     def forget(self, peer: bytes) -> None:
-        """A peer is gone."""
+        """A peer is gone, or has no session any more: the path is told again with its next one."""
         self._addresses.pop(peer, None)
         self._sent_mtus.pop(peer, None)
 

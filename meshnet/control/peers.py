@@ -221,13 +221,13 @@ class Peers:
 
     def next_timer(self) -> float | None:
         """When ``handle_timer`` is to be called next, or ``None`` while nothing is under way."""
-        dues = (remote.due() for remote in self._known.remotes.values())
+        dues = (remote.due() for remote in self._known.stirring())
         return min((due for due in dues if due is not None), default=None)
 
     def handle_timer(self, now: float) -> list[Output]:
         """Does what is due at ``now``."""
         outputs: list[Output] = []
-        for remote in list(self._known.remotes.values()):
+        for remote in self._known.stirring():
             due = remote.due()
             if due is None or due > now:
                 continue

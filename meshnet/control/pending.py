@@ -65,6 +65,8 @@ class Pending:
             if answer is None:
                 async with asyncio.timeout(DEADLINE_S):
                     answer = await future
+        except Refusal as refusal:
+            raise refused(refusal) from None
         except TimeoutError:
             raise MeshnetError(
                 "no other peer answered",

@@ -19,7 +19,7 @@ from meshnet.control.freshness import Freshness
 
 __all__ = ["CANDIDATES_MAX", "SESSIONS_MAX", "Attempt", "Remote", "Session", "State"]
 
-CANDIDATES_MAX: Final = 8
+CANDIDATES_MAX: Final = 16
 SESSIONS_MAX: Final = 6
 
 State = Literal["idle", "connecting", "up", "down"]
@@ -73,11 +73,13 @@ class Attempt:
     waits: bool = False
     hurried: tuple[bytes, ...] = ()
     """The cookies for which this attempt did not wait until its next try."""
+    insisted: bool = False
+    """An initiation of the peer that crossed ours was left without an answer."""
 
 
 @dataclass(slots=True)
 class Remote:
-    """One known peer: ``peer_id`` and ``static`` are 32 bytes, ``addresses`` what its statement lists."""
+    """One known peer: ``peer_id`` and ``static`` are 32 bytes, ``addresses`` where it may be, best first."""
 
     peer_id: bytes
     static: bytes
@@ -93,8 +95,8 @@ class Remote:
     """Where its last initiation came from: a place to try, but whoever passes a datagram on may be there."""
     boot: bytes = b""
     """The forwarder of the peer that took part in the last handshake."""
-    given: Given | None = None
-    """The last cookie it gave us."""
+    given: dict[Address, Given] = field(default_factory=dict)
+    """The last cookie it gave us for each of its addresses, at most CANDIDATES_MAX, the oldest first."""
     sessions: dict[int, Session] = field(default_factory=dict)
     current: Session | None = None
     attempt: Attempt | None = None
@@ -114,6 +116,18 @@ class Remote:
         """Where to try, the address proved last first, then the one heard from."""
         found = (address for address in (self.proved, self.heard, *self.addresses) if address is not None)
         return list(dict.fromkeys(found))[:CANDIDATES_MAX]
+
+    def take_cookie(self, given: Given) -> None:
+        """Remembers a cookie; the oldest makes room."""
+        self.given.pop(given.address, None)
+        self.given[given.address] = given
+        if len(self.given) > CANDIDATES_MAX:
+            del self.given[next(iter(self.given))]
+
+    def cookie_for(self, address: Address, now: float) -> Given | None:
+        """The cookie of use in what is sent to this address now."""
+        given = self.given.get(address)
+        return given if given is not None and given.serves(now) else None
 
     def add(self, session: Session) -> None:
         """Remembers an installed session; the oldest that is not in use makes room."""

@@ -4,7 +4,7 @@ Rule: a shape refuses unknown fields and wrong values, so a handler meets only w
 plain JSON object with a `schema`, every refusal a MeshnetError.  Reference: design §9.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -21,6 +21,7 @@ __all__ = [
     "LeaveRequest",
     "NetworkRequest",
     "PasswordRequest",
+    "PeerAddressesRequest",
     "RevokeRequest",
     "TokenRequest",
 ]
@@ -34,6 +35,7 @@ MAX_SERIAL = (1 << 53) - 1
 MAX_REASON = 120
 MAX_TOKEN = 4096
 MAX_PASSWORD = 1024
+MAX_WAYS = 8
 
 Answer = Mapping[str, object]
 NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")]
@@ -102,6 +104,12 @@ class RevokeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     issued_from: Annotated[int, msgspec.Meta(ge=0, le=MAX_SERIAL)] | None = None
     issued_all: bool = False
     reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON)] = ""
+
+
+class PeerAddressesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/peers/PEER/connect and /forget: addresses as "host:port" or "[v6]:port"; forget: none are all."""
+
+    addresses: Annotated[list[Address], msgspec.Meta(max_length=MAX_WAYS)] = []
 
 
 class AllowRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,6 +181,14 @@ class Backend(Protocol):
 
     async def revoke_peer(self, peer: str, request: RevokeRequest) -> Answer:
         """meshnet.revoked/v1, durable; `peer` is a name or an id in hex, or the beginning of one."""
+        ...
+
+    async def connect_peer(self, peer: str, addresses: Sequence[str]) -> Answer:
+        """meshnet.peer-addresses/v1, durable: added, and tried."""
+        ...
+
+    async def forget_peer(self, peer: str, addresses: Sequence[str]) -> Answer:
+        """meshnet.peer-addresses/v1, durable: taken back; none given: all."""
         ...
 
     async def allow(self, key: bytes | None, on: bool) -> Answer:

@@ -256,7 +256,10 @@ class Rotator:
     def _outlook(self) -> Outlook:
         announced = self._announced()
         drives = announced is not None and self._drives(announced)
-        return Outlook(self._keys.membership.keyring, announced, drives, self._members())
+        # Only who drives it through has to ask everybody; looking at a thousand peers each second is work.
+        everybody = announced is not None and drives and announced.phase is not Phase.DROP
+        members = self._members() if everybody else [] if announced is None else self._linked()
+        return Outlook(self._keys.membership.keyring, announced, drives, members)
 
     def _drives(self, announced: Announced) -> bool:
         node = self._runner.node
@@ -270,6 +273,16 @@ class Rotator:
             Member(view.identity, view.body.secrets, view.reachable, view.identity in linked)
             for view in node.peers()
             if view.identity != node.identity and not view.left and not view.revoked
+        ]
+
+    def _linked(self) -> list[Member]:
+        """The members that this host has a link to."""
+        node = self._runner.node
+        views = [node.peer(peer) for peer in sorted({peer for _, peer in node.links()})]
+        return [
+            Member(view.identity, view.body.secrets, view.reachable, True)
+            for view in views
+            if view is not None and not view.left and not view.revoked
         ]
 
     def _reachable(self) -> list[bytes]:

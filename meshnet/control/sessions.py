@@ -222,7 +222,7 @@ class Sessions:
                 self._do(handshakes.progressed(rows, now))
             case SessionEnded(index=index, reason=reason):
                 log.info("session=%08x ended: %s", index, reason)
-                self._of_session.pop(index, None)
+                self._ended(index)
                 self._do(handshakes.session_lost(index))
             case Moved(peer=peer, address=address):
                 # One that was forgotten a moment ago may still have moved in the forwarder.
@@ -286,7 +286,7 @@ class Sessions:
                 case peer_output.InstallSession():
                     self._install(output)
                 case peer_output.DropSession(index):
-                    self._of_session.pop(index, None)
+                    self._ended(index)
                     self._supervisor.send(DropSession(index=index))
                 case peer_output.ReserveStamps(until):
                     task = asyncio.get_running_loop().create_task(self._reserve(until), name="stamps")
@@ -312,6 +312,12 @@ class Sessions:
                 largest_record=output.largest_record,
             )
         )
+
+    def _ended(self, index: int) -> None:
+        """A session is gone; of a peer without any, no path is watched."""
+        peer = self._of_session.pop(index, None)
+        if peer is not None and peer not in self._of_session.values():
+            self._paths.forget(peer)
 
     async def _reserve(self, until: bytes) -> None:
         try:

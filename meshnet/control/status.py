@@ -3,7 +3,7 @@
 Rule: reading changes nothing and asks the forwarder once; ages are seconds, sizes bytes, absent values null.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,6 +15,7 @@ from meshnet.control.desk import NetworkDesk
 from meshnet.control.endpoints import Endpoints
 from meshnet.control.expose import Exposures
 from meshnet.control.hostkeys import HostKeys
+from meshnet.control.names import namesakes
 from meshnet.control.networks import Networks
 from meshnet.control.sessions import Sessions
 from meshnet.control.supervise import Supervisor
@@ -59,6 +60,8 @@ class Status:
         self.standing: Callable[[], list[Answer]] = lambda: []
         """What an operator should read as long as it is so, beside the notices that stay."""
         self.secret: Callable[[], Answer] = lambda: {}
+        self.added: Callable[[bytes], Sequence[str]] = lambda peer: ()
+        """The addresses of a peer that the operator added here."""
 
     async def whole(self) -> Answer:
         """meshnet.status/v1"""
@@ -122,18 +125,23 @@ class Status:
     def _peers(self, counters: Counters | None) -> list[Answer]:
         rows = {row.peer: row for row in counters.peers} if counters is not None else {}
         own = self._keys.membership.identity.public
-        views = [view for view in self._node.peers() if view.identity != own]
-        return [self._peer(view, rows.get(view.identity)) for view in sorted(views, key=lambda view: view.body.name)]
+        known = self._node.peers()
+        shared = {view.identity for views in namesakes(known).values() for view in views}
+        shown = (view for view in known if view.identity != own and (view.revoked or not view.left))
+        others = sorted((view.body.name, view.identity, view) for view in shown)
+        return [self._peer(view, rows.get(peer), peer in shared) for _, peer, view in others]
 
-    def _peer(self, view: PeerView, row: PeerCounters | None) -> Answer:
+    def _peer(self, view: PeerView, row: PeerCounters | None, shares_name: bool) -> Answer:
         facts = self._sessions.describe(view.identity)
         state: str = facts.state if view.reachable or facts.state == "up" else "down"
-        state = "revoked" if view.revoked else "left" if view.left else state
+        state = "revoked" if view.revoked else state
         has_path = facts.state == "up" and row is not None and row.mtu > 0
         return {
             "name": view.body.name,
             "id": view.identity.hex(),
+            "name_conflict": shares_name,
             "addresses": list(view.body.addresses),
+            "added_addresses": list(self.added(view.identity)),
             "version": view.body.version,
             "state": state,
             "path": "direct" if facts.state == "up" else None,

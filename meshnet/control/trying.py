@@ -54,6 +54,7 @@ class Trying:
         if remote.attempt is not None:
             return []
         remote.attempt = Attempt(since=now, retry_at=now)
+        self._known.stir(remote)
         fresh = remote.unconfirmed()
         if fresh is not None and now < fresh.created + CONFIRM_S:
             remote.attempt.retry_at = fresh.created + CONFIRM_S
@@ -125,7 +126,7 @@ class Trying:
         if remote is None or attempt is None or attempt.initiation is None or attempt.sent_to is None:
             raise RemoteError("cookie for no initiation of ours")
         cookie = attempt.initiation.open_cookie(datagram)
-        remote.given = Given(cookie, attempt.sent_to, now)
+        remote.take_cookie(Given(cookie, attempt.sent_to, now))
         if cookie in attempt.hurried or len(attempt.hurried) >= HURRIES_MAX or not self._budget.take_reserved(now):
             return []
         attempt.hurried = (*attempt.hurried, cookie)
@@ -135,7 +136,7 @@ class Trying:
         """Stamps up to ``until`` are reserved: what waited for that goes on."""
         self._stamps.reserved(until)
         outputs: list[Output] = []
-        for remote in list(self._known.remotes.values()):
+        for remote in self._known.stirring():
             if remote.attempt is not None and remote.attempt.waits:
                 outputs += self.go_on(remote, now) + state_change(remote)
         return outputs
@@ -144,7 +145,7 @@ class Trying:
 
     def _send(self, remote: Remote, attempt: Attempt, address: Address, stamp: bytes, now: float) -> list[Output]:
         own = self._own
-        given = remote.given if remote.given is not None and remote.given.serves(address, now) else None
+        given = remote.cookie_for(address, now)
         offer = own.offer(stamp, NO_CHALLENGE if given is None else given.challenge)
         try:
             initiation = initiate(

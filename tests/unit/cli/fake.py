@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,15 @@ REVOKED: dict[str, Any] = {
     "reason": "",
     "voids": ["host-d"],
 }
+CONNECTED: dict[str, Any] = {
+    "schema": "meshnet.peer-addresses/v1",
+    "name": "host-c",
+    "id": "c1" * 32,
+    "addresses": ["198.51.100.7:6799"],
+    "linked": True,
+    "linked_before": False,
+    "tried": [],
+}
 ALLOWED: dict[str, Any] = {
     "schema": "meshnet.allowed/v1",
     "enabled": True,
@@ -237,6 +246,12 @@ class FakeBackend:
 
     async def revoke_peer(self, peer: str, request: RevokeRequest) -> Mapping[str, object]:
         return await self._answer("revoke_peer", (peer, request), REVOKED)
+
+    async def connect_peer(self, peer: str, addresses: Sequence[str]) -> Mapping[str, object]:
+        return await self._answer("connect_peer", (peer, addresses), CONNECTED)
+
+    async def forget_peer(self, peer: str, addresses: Sequence[str]) -> Mapping[str, object]:
+        return await self._answer("forget_peer", (peer, addresses), {**CONNECTED, "addresses": []})
 
     async def allow(self, key: bytes | None, on: bool) -> Mapping[str, object]:
         return await self._answer("allow", (key, on), ALLOWED)

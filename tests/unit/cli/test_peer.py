@@ -1,4 +1,4 @@
-"""peer ls, revoke, allow: golden text, JSON exactly as the API answers, a lone host, and whom a decision touched."""
+"""peer ls, connect, forget, revoke, allow: golden text, JSON as the API answers, and whom a decision touched."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from meshnet.cli.peer import peer_table, state_of
 from meshnet.control.requests import RevokeRequest
 from tests.unit.cli.conftest import Run
-from tests.unit.cli.fake import ALLOWED, LOST, PEER, REVOKED, FakeDaemon
+from tests.unit.cli.fake import ALLOWED, CONNECTED, LOST, PEER, REVOKED, FakeDaemon
 
 PEERS_TEXT = """\
 PEER    ADDRESS         STATE        PATH    MTU   RX/TX     SESSION  HEARD   ID
@@ -36,6 +36,74 @@ def test_a_peer_without_a_session_is_judged_by_gossip() -> None:
 
 def test_no_peers_are_no_table() -> None:
     assert peer_table([], colour=False) == []
+
+
+def test_what_was_added_and_a_name_that_two_bear_are_shown() -> None:
+    added = {**PEER, "name_conflict": True, "added_addresses": ["198.51.100.7:6799", "198.51.100.8:6799"]}
+    (_, line) = peer_table([added], colour=False)
+    assert line.startswith("host-b (name twice)  198.51.100.7:6799 (added)  up ")
+
+
+# Where a peer is
+
+WAY = "198.51.100.7:6799"
+
+
+def test_connect_says_that_there_is_a_link_and_what_is_kept(run: Run, daemon: FakeDaemon) -> None:
+    ended = run("peer", "connect", "host-c", "198.51.100.7", "[2001:db8::7]:7000")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err == f"host-c (c1c1c1c1c1c1) is linked\nkept for host-c here: {WAY}\n"
+    assert daemon.backend.calls == [("connect_peer", ("host-c", [WAY, "[2001:db8::7]:7000"]))]
+    assert json.loads(run("--json", "peer", "connect", "host-c", WAY).out) == CONNECTED
+
+
+def test_connect_says_that_nothing_was_tried_where_there_is_a_link(run: Run, daemon: FakeDaemon) -> None:
+    daemon.backend.answers["connect_peer"] = {**CONNECTED, "linked_before": True}
+    assert "is linked already; the addresses are tried when" in run("peer", "connect", "host-c", WAY).err
+
+
+def test_connect_without_a_link_fails_and_says_why_and_that_it_goes_on(run: Run, daemon: FakeDaemon) -> None:
+    tried = [{"address": WAY, "problem": "connection refused"}, {"address": "192.0.2.9:1", "problem": "no answer"}]
+    daemon.backend.answers["connect_peer"] = unlinked = {**CONNECTED, "linked": False, "tried": tried}
+    ended = run("peer", "connect", "host-c", WAY)
+    assert (ended.code, ended.out) == (1, "")
+    assert "no link to host-c came up" in ended.err
+    assert f"{WAY}: connection refused; 192.0.2.9:1: no answer" in ended.err
+    assert "kept and tried again" in ended.err
+    ended = run("--json", "peer", "connect", "host-c", WAY)
+    assert (ended.code, json.loads(ended.out)) == (1, unlinked)
+
+
+@pytest.mark.parametrize("words", [("host-c",), ("host-c", WAY)])
+def test_forget_says_what_is_left(run: Run, daemon: FakeDaemon, words: tuple[str, ...]) -> None:
+    ended = run("peer", "forget", *words)
+    assert (ended.code, ended.out, ended.err) == (0, "", "kept for host-c here: no address\n")
+    assert daemon.backend.calls == [("forget_peer", ("host-c", list(words[1:])))]
+    assert json.loads(run("--json", "peer", "forget", *words).out) == {**CONNECTED, "addresses": []}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("connect", "host-c"),
+        ("connect", "Host", WAY),
+        ("connect", "host-c", "host.example"),
+        ("connect", "host-c", "0.0.0.0"),
+        ("connect", "host-c", "192.0.2.1:0"),
+        ("connect", "host-c", "*:6799"),
+        ("connect", WAY),
+        ("forget", "a/b"),
+        ("forget", "host-c", "nowhere"),
+    ],
+)
+def test_what_is_no_peer_or_no_address_is_refused_here(run: Run, daemon: FakeDaemon, words: tuple[str, ...]) -> None:
+    assert run("peer", *words).code == 2
+    assert daemon.backend.calls == []
+
+
+def test_the_help_says_that_an_address_alone_is_not_enough(run: Run) -> None:
+    said = " ".join(run("peer", "connect", "--help").out.split())
+    assert "An address alone is not enough" in said and "identity" in said
 
 
 # What an admin does

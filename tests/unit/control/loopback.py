@@ -22,9 +22,10 @@ from gossip.events import Event, PeerRevoked, PeerSeen
 from gossip.node import Node
 from meshnet.control.authority import Authority
 from meshnet.control.credential import Credential
+from meshnet.control.dialling import CONFIRM
 from meshnet.control.hostkeys import HostKeys
 from meshnet.control.issuer import Issuer
-from meshnet.control.links import CONFIRM, Links
+from meshnet.control.links import Links
 from meshnet.control.membership import Membership, found
 from meshnet.control.pipe import Pipe, connect
 from meshnet.control.presence import Presence, body_of

@@ -173,6 +173,19 @@ def test_without_a_session_it_leads_to_where_the_initiation_came_from(large: Pee
     assert made.address == ELSEWHERE
 
 
+def test_the_winner_of_a_race_insists_once(small: Peers, large: Peers) -> None:
+    """A firewall may let only the other one's initiations pass."""
+    small.wanted(LARGE_ID, 0.0)
+    lost = only(large.wanted(SMALL_ID, 0.1), SendDatagram)
+    assert small.receive(AT_LARGE, lost.data, 0.1) == []
+    sent = small.next_timer(), large.next_timer()
+    assert sent[0] is not None and sent[1] is not None and sent[1] - sent[0] < RACE_S
+    only(small.handle_timer(sent[0]), SendDatagram)
+    again = only(large.handle_timer(sent[1]), SendDatagram)
+    answer = only(small.receive(AT_LARGE, again.data, sent[1]), SendDatagram)
+    only(large.receive(AT_SMALL, answer.data, sent[1]), InstallSession)
+
+
 def test_the_winner_of_a_race_insists_where_the_other_is(small: Peers, large: Peers) -> None:
     nowhere: Address = ("203.0.113.9", 1)
     small.know(LARGE_ID, LARGE.public, [nowhere], (), 0.0)

@@ -13,6 +13,7 @@ from meshnet.cli.client import Client
 from meshnet.control.requests import DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest, RevokeRequest
 from tests.unit.cli.fake import (
     ALLOWED,
+    CONNECTED,
     DOCKER,
     ENDPOINT,
     EXPOSED,
@@ -91,6 +92,9 @@ def test_every_route_of_membership_and_keys_answers_what_the_backend_says(daemon
     assert client.request("POST", "/v1/password", {"password": "not told"})["enabled"] is True
     assert client.request("POST", "/v1/password", {"password": None})["enabled"] is False
     assert client.request("POST", "/v1/peers/host-c/revoke", {"issued_from": 4, "reason": "lost"}) == REVOKED
+    way = "198.51.100.7:6799"
+    assert client.request("POST", "/v1/peers/host-c/connect", {"addresses": [way]}) == CONNECTED
+    assert client.request("POST", "/v1/peers/host-c/forget", {})["addresses"] == []
     assert client.request("POST", "/v1/allow", {"key": key, "on": True}) == ALLOWED
     assert client.request("POST", "/v1/allow", {"key": None, "on": False}) == ALLOWED
     assert client.request("GET", "/v1/allow") == ALLOWED
@@ -105,6 +109,8 @@ def test_every_route_of_membership_and_keys_answers_what_the_backend_says(daemon
         ("set_password", "not told"),
         ("set_password", None),
         ("revoke_peer", ("host-c", RevokeRequest(4, False, "lost"))),
+        ("connect_peer", ("host-c", [way])),
+        ("forget_peer", ("host-c", [])),
         ("allow", (bytes.fromhex(key), True)),
         ("allow", (None, False)),
         ("allowed", None),
@@ -162,6 +168,10 @@ def test_creating_answers_201(daemon: FakeDaemon) -> None:
         ("/v1/password", b'{"password": ""}'),
         ("/v1/peers/host-c/revoke", b'{"issued_from": -1}'),
         ("/v1/peers/host-c/revoke", b'{"reason": "two\\nlines"}'),
+        ("/v1/peers/host-c/connect", b"{}"),
+        ("/v1/peers/host-c/connect", b'{"addresses": []}'),
+        ("/v1/peers/host-c/connect", b'{"addresses": ["1", "2", "3", "4", "5", "6", "7", "8", "9"]}'),
+        ("/v1/peers/host-c/forget", b'{"addresses": "192.0.2.1:1"}'),
         ("/v1/allow", b'{"on": true}'),
         ("/v1/allow", b'{"key": "B1", "on": true}'),
         ("/v1/allow", b'{"key": null}'),

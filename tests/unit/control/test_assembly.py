@@ -16,16 +16,19 @@ from crypto.keys import StaticKey
 from crypto.primitives import Suite
 from gossip.bodies import PeerBody
 from gossip.errors import Refusal
-from gossip.events import Output
+from gossip.events import Output, PeerView
 from meshnet.boundary import Configure, Hello, SetHandshakeKeys, Verb
 from meshnet.config import Options, Places
 from meshnet.control import keyfile
 from meshnet.control.assembly import Assembly, local_of
 from meshnet.control.membership import found
 from meshnet.control.opening import Opened, make, make_directory
+from meshnet.control.presence import body_of
 from meshnet.control.sockets import open_sockets
 from meshnet.control.store import StoreError
 from meshnet.control.supervise import Found, Supervisor
+from meshnet.control.ways import SPACE as WAYS_SPACE
+from meshnet.control.ways import Ways
 from meshnet.errors import MeshnetError
 from meshnet.host.memory import MemoryFirewall, MemoryNetlink
 from tests.unit.control.loopback import poll
@@ -71,6 +74,7 @@ class World:
             MemoryFirewall(),
             lambda: self.stops.append("stop"),
             self.stops.append,
+            lambda: self.stops.append("anew"),
         )
 
     async def start(self) -> None:
@@ -162,9 +166,65 @@ async def test_a_replaced_static_key_is_deleted_once_its_time_is_over(world: Wor
     assert keyfile.load(world.places.state_dir).old_static is None
 
 
+async def test_what_an_operator_added_is_used_and_there_after_a_restart(world: World, tmp_path: Path) -> None:
+    await world.start()
+    assembly, other = world.assembly, found("host-b", Suite.CHACHAPOLY, os.urandom)
+    way = "127.0.0.1:1"
+    view = PeerView(other.identity.public, body_of(other, ["127.0.0.1:2"], bytes(8)), True, False, 1)
+    assembly.node.peers = lambda: [view]  # type: ignore[method-assign]
+    known: list[list[str]] = []
+    assembly.sessions.know = lambda peer, static, addresses, boot, tags=(): known.append(list(addresses))  # type: ignore[method-assign]
+    answer = await assembly.backend.connect_peer("host-b", [way])
+    assert (answer["linked"], answer["addresses"]) == (False, [way])
+    assert known == [[way, "127.0.0.1:2"]]
+    (shown,) = cast("list[dict[str, object]]", (await assembly.status.peers())["peers"])
+    assert shown["added_addresses"] == [way]
+    assembly.links._up(view.identity, "192.0.2.9:7")
+    await assembly.end(stop=False)
+    again = Ways(world.opened.store.load(WAYS_SPACE))
+    assert again.to(view.identity, []) == [way, "192.0.2.9:7"]
+
+
+async def test_two_peers_of_one_name_are_a_notice_while_there_are_two(world: World) -> None:
+    await world.start()
+    assembly, other = world.assembly, found("host-a", Suite.CHACHAPOLY, os.urandom)
+    own = assembly.node.peers()
+    namesake = PeerView(other.identity.public, body_of(other, [], bytes(8)), False, False, 1)
+    views = [*own, namesake]
+    assembly.node.peers = lambda: views  # type: ignore[method-assign]
+    (notice,) = cast("list[dict[str, str]]", (await assembly.status.whole())["notices"])
+    assert notice["what"] == "2 peers are called host-a"
+    assert f"{other.identity.public.hex()[:16]} (unreachable)" in notice["why"] and "(this host)" in notice["why"]
+    views.remove(namesake)
+    assert (await assembly.status.whole())["notices"] == []
+
+
+async def test_no_second_and_no_link_looks_at_every_peer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.start()
+    assembly = world.assembly
+    await assembly.upkeep.close()
+    await assembly.backend.rotate_secret()
+    monkeypatch.setattr(assembly.rotator, "_drives", lambda announced: False)
+    assembly.ways.put(bytes(32), ("192.0.2.9:1",))
+
+    def everybody() -> list[PeerView]:
+        raise AssertionError("a thousand views, each second")
+
+    monkeypatch.setattr(assembly.node, "peers", everybody)
+    for job in (assembly._look_after, assembly.static_rotation.expire, assembly.rotator.step, assembly.reaching.step):
+        await job()
+    own = assembly.node.identity
+    assert assembly._tags(own) and not assembly._tags(bytes(32))
+    assert not (assembly._barred(own) or assembly._barred(bytes(32)) or assembly.authority.is_barred(own))
+    assert not (assembly._is_out() or assembly.has_left or assembly.authority.notices())
+
+
 async def test_a_store_that_fails_is_a_notice(world: World) -> None:
-    world.assembly._not_durable(StoreError("cannot write", "no space", "free some"))
-    assert [notice["what"] for notice in world.assembly.status.notices] == ["nothing can be stored any more"]
+    await world.start()
+    world.assembly.runner.failure = StoreError("cannot write", "no space", "free some")
+    (notice,) = world.assembly.status.standing()
+    assert "nothing can be stored" in str(notice["what"])
+    assert notice["why"] == f"{world.opened.store.path}: no space"
 
 
 async def test_ending_leaves_or_stops_the_forwarder(world: World) -> None:

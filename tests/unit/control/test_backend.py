@@ -15,6 +15,7 @@ from meshnet.control.docker_service import DockerService
 from meshnet.control.endpoints import Endpoints
 from meshnet.control.expose import Exposures
 from meshnet.control.invitations import Invitations
+from meshnet.control.reaching import Reaching
 from meshnet.control.requests import (
     Backend,
     DockerRequest,
@@ -31,6 +32,7 @@ from tests.unit.forwarder.fakes import until
 
 ENDPOINT = EndpointRequest(target="web", netns="4:1")
 NETWORK = NetworkRequest(name="web", subnets=["10.77.0.0/16"], mtu=1400)
+WAYS = ["192.0.2.7:6799"]
 REVOKE = RevokeRequest(reason="lost")
 EXPOSE = ExposeRequest(network="web", masquerade=True, ip="10.77.0.9")
 Asked = list[tuple[object, ...]]
@@ -76,6 +78,7 @@ class World:
             authority=cast("Authority", Part("authority", self.asked, ["allowed"])),
             rotator=cast("Rotator", Part("rotator", self.asked, ["describe"])),
             statics=cast("StaticRotation", Part("statics", self.asked)),
+            reaching=cast("Reaching", Part("reaching", self.asked)),
             on_stop=self.stop,
         )
 
@@ -97,6 +100,8 @@ CALLS: list[tuple[Callable[[Backend], Awaitable[Any]], tuple[object, ...]]] = [
     (lambda backend: backend.revoke_token(b"12345678"), ("invitations.revoke", b"12345678")),
     (lambda backend: backend.set_password("p"), ("invitations.password", "p")),
     (lambda backend: backend.revoke_peer("host-b", REVOKE), ("authority.revoke", "host-b", REVOKE)),
+    (lambda backend: backend.connect_peer("host-b", WAYS), ("reaching.connect", "host-b", WAYS)),
+    (lambda backend: backend.forget_peer("host-b", []), ("reaching.forget", "host-b", [])),
     (lambda backend: backend.allow(b"k", True), ("authority.allow", b"k", True)),
     (lambda backend: backend.allowed(), ("authority.allowed",)),
     (lambda backend: backend.secret(), ("rotator.describe",)),

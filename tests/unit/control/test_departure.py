@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -90,6 +91,14 @@ async def test_the_last_peer_may_go() -> None:
     room = Room()
     room.core.open_links = []
     room.core.views = [room.core.views[0], view(OTHER, "host-b", left=True)]
+    assert (await room.departure.leave(False))["told"] == []
+    await room.close()
+
+
+async def test_who_is_no_member_is_not_waited_for() -> None:
+    room = Room()
+    room.core.open_links = []
+    room.core.views = [room.core.views[0], replace(view(OTHER, "host-b"), revoked=True)]
     assert (await room.departure.leave(False))["told"] == []
     await room.close()
 

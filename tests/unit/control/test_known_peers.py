@@ -46,6 +46,23 @@ def test_former_static_keys_are_found_for_a_time_and_bounded() -> None:
     assert len(peer.former) == FORMER_STATICS_KEPT and known.by_static(TWO) is None
 
 
+def test_only_peers_with_something_that_has_its_time_stir() -> None:
+    known, peers = books(), [remote(one, one) for one in (ONE, TWO, THREE)]
+    for peer in peers:
+        known.add(peer)
+    assert known.stirring() == []
+    known.add_session(peers[0], Session(7, True, 0.0, True))
+    known.change_static(peers[1], FOUR, 0.0)
+    peers[2].attempt = Attempt(0.0, 1.0)
+    known.stir(peers[2])
+    assert known.stirring() == peers
+    known.lose(peers[0], 7)
+    peers[2].attempt = None
+    assert known.stirring() == [peers[1]]
+    known.remove(peers[1])
+    assert known.stirring() == []
+
+
 def test_a_removed_peer_leaves_nothing() -> None:
     known, peer, other = books(), remote(), remote(TWO, TWO)
     known.add(peer)

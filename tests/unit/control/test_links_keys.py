@@ -13,7 +13,8 @@ from crypto.keyring import Keyring
 from crypto.keys import StaticKey
 from crypto.secret import MeshSecret
 from meshnet.control import links as module
-from meshnet.control.links import SECRET, common_secret
+from meshnet.control.dialling import common_secret
+from meshnet.control.links import SECRET
 from meshnet.control.membership import Membership
 from tests.unit.control.loopback import Hand, Mesh, Peer, poll
 

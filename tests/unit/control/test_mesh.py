@@ -136,6 +136,28 @@ def test_a_peer_is_known_to_the_sessions_and_by_its_static_key(parts: Parts) -> 
     assert parts.told == [KNOWN, ("forget", OTHER)]
 
 
+def test_a_peer_is_known_by_every_way_to_it_and_again_when_they_change(parts: Parts) -> None:
+    mesh = parts.wired()
+    ways = ["198.51.100.7:1"]
+    gone: list[bytes] = []
+    mesh.ways, mesh.on_gone = lambda peer, said: [*ways, *said], gone.append
+    mesh.tell(PeerSeen(OTHER, BODY))
+    ways.clear()
+    mesh.readdress(PeerView(OTHER, BODY, True, False, 1))
+    mesh.tell(PeerRevoked(OTHER, b"a" * 32, "lost"))
+    assert not gone, "on the allow-list again it would be found"
+    mesh.tell(PeerLeft(OTHER))
+    assert [told[3] for told in parts.told if told[0] == "know"] == [
+        ("198.51.100.7:1", "192.0.2.2:6799"),
+        ("192.0.2.2:6799",),
+    ]
+    assert gone == [OTHER]
+    mesh.tell(PeerRevoked(OWN, b"a" * 32, "lost"))
+    parts.told.clear()
+    mesh.readdress(PeerView(OTHER, BODY, True, False, 1))
+    assert not parts.told, "a host that is out knows nobody"
+
+
 def test_a_replaced_static_key_is_known_a_while_longer(parts: Parts) -> None:
     mesh = parts.wired()
     mesh.tell(PeerSeen(OTHER, BODY))

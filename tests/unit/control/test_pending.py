@@ -74,13 +74,15 @@ async def test_a_lease_is_awaited_by_network_and_endpoint(bench: Bench) -> None:
     assert await asking == lease
 
 
-@pytest.mark.parametrize("later", [False, True])
-async def test_a_refusal_is_raised_in_the_operators_words(bench: Bench, later: bool) -> None:
+@pytest.mark.parametrize("how", ["returned", "told later", "raised"])
+async def test_a_refusal_is_raised_in_the_operators_words(bench: Bench, how: str) -> None:
     pending = Pending(bench.runner)
     bench.tell = pending.tell
 
     def act(now: float) -> tuple[Output, Refusal | None]:
-        return (Output(tell=[NetworkSettled("web", NO)]), None) if later else (Output(), NO)
+        if how == "raised":
+            raise NO
+        return (Output(tell=[NetworkSettled("web", NO)]), None) if how == "told later" else (Output(), NO)
 
     with pytest.raises(MeshnetError) as caught:
         await pending.ask(network_key("web"), act)

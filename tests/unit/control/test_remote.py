@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from crypto.cookie import SECRET_LIFE_S
 from crypto.lifetime import NO_REPLY_S, REJECT_AFTER_TIME_S
 from meshnet.boundary import ProgressRow
+from meshnet.control.cookies import Given
 from meshnet.control.freshness import Freshness
 from meshnet.control.remote import CANDIDATES_MAX, SESSIONS_MAX, Attempt, Remote, Session
 
@@ -89,6 +91,18 @@ def test_sessions_are_bounded_and_the_one_in_use_stays() -> None:
     peer.remove(0)
     assert in_use(peer) is None and state(peer) == "idle"
     peer.remove(0)
+
+
+def test_a_cookie_serves_its_address_and_few_are_kept() -> None:
+    peer = remote()
+    for number in range(50):
+        peer.take_cookie(Given(bytes([number]) * 16, ("192.0.2.9", number), float(number)))
+        assert len(peer.given) <= CANDIDATES_MAX
+    peer.take_cookie(Given(b"n" * 16, ("192.0.2.9", 42), 60.0))
+    found = peer.cookie_for(("192.0.2.9", 42), 60.0)
+    assert found is not None and found.cookie == b"n" * 16
+    assert peer.cookie_for(HERE, 60.0) is None and peer.cookie_for(("192.0.2.9", 1), 60.0) is None
+    assert peer.cookie_for(("192.0.2.9", 42), 60.0 + SECRET_LIFE_S) is None
 
 
 def test_states() -> None:

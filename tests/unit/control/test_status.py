@@ -188,7 +188,9 @@ async def test_a_peer_that_is_up_has_a_path_and_its_counters(world: World) -> No
         {
             "name": "host-b",
             "id": OTHER.hex(),
+            "name_conflict": False,
             "addresses": ["192.0.2.2:6799"],
+            "added_addresses": [],
             "version": "1.2",
             "state": "up",
             "path": "direct",
@@ -204,26 +206,42 @@ async def test_a_peer_that_is_up_has_a_path_and_its_counters(world: World) -> No
     ]
 
 
+async def test_peers_of_one_name_are_marked_until_one_is_gone(world: World) -> None:
+    world.views = [seen(OWN, "host-a"), seen(OTHER, "web"), seen(THIRD, "web")]
+    assert [peer["name_conflict"] for peer in await world.peers()] == [True, True]
+    world.views = [seen(OWN, "web"), seen(OTHER, "web"), seen(THIRD, "web", left=True)]
+    assert [peer["name_conflict"] for peer in await world.peers()] == [True]
+
+
+async def test_what_the_operator_added_is_shown(world: World) -> None:
+    world.status.added = lambda peer: ("198.51.100.7:1",) if peer == OTHER else ()
+    (peer,) = await world.peers()
+    assert (peer["added_addresses"], peer["addresses"]) == (["198.51.100.7:1"], ["192.0.2.2:6799"])
+
+
 @pytest.mark.parametrize(
-    ("state", "reachable", "left", "shown"),
+    ("state", "reachable", "shown"),
     [
-        ("up", True, False, "up"),
-        ("up", False, False, "up"),
-        ("idle", True, False, "idle"),
-        ("connecting", True, False, "connecting"),
-        ("down", True, False, "down"),
-        ("idle", False, False, "down"),
-        ("connecting", False, False, "down"),
-        ("up", True, True, "left"),
-        ("idle", False, True, "left"),
+        ("up", True, "up"),
+        ("up", False, "up"),
+        ("idle", True, "idle"),
+        ("connecting", True, "connecting"),
+        ("down", True, "down"),
+        ("idle", False, "down"),
+        ("connecting", False, "down"),
     ],
 )
-async def test_a_peers_state(world: World, state: State, reachable: bool, left: bool, shown: str) -> None:
-    world.views = [seen(OTHER, "host-b", reachable=reachable, left=left)]
+async def test_a_peers_state(world: World, state: State, reachable: bool, shown: str) -> None:
+    world.views = [seen(OTHER, "host-b", reachable=reachable)]
     world.facts[OTHER] = SessionFacts(state, None, None, None)
     (peer,) = await world.peers()
     assert (peer["state"], peer["reachable"]) == (shown, reachable)
     assert (peer["path"] is not None) == (state == "up")
+
+
+async def test_a_peer_that_left_is_gone(world: World) -> None:
+    world.views = [seen(OWN, "host-a"), seen(OTHER, "host-b", left=True), seen(THIRD, "host-c")]
+    assert [peer["name"] for peer in await world.peers()] == ["host-c"]
 
 
 async def test_a_revoked_peer_is_shown_as_one_whatever_its_session(world: World) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import sqlite3
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from meshnet.control import last_good
+from meshnet.control import last_good, schema, store_file
+from meshnet.control import store as module
 from meshnet.control.row import Row
 from meshnet.control.store import Store
 from meshnet.errors import MeshnetError
@@ -148,3 +153,58 @@ def test_a_log_that_is_gone_makes_the_state_one_that_was_rolled_back(path: Path,
         assert int.from_bytes(value, "big") == 7 + last_good.MARGIN
     finally:
         store.close()
+
+
+# --- the copy
+
+
+async def test_the_last_good_copy_follows_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEEP_FIRST_S", 0.01)
+    monkeypatch.setattr(module, "KEEP_S", 0.01)
+    path = tmp_path / "fresh.db"
+    good = path.with_name("fresh.db.good")
+    store = Store.open(path, STATE, create=True)
+    try:
+        for n in range(3):
+            await store.commit([Row("a", b"k", bytes([n]))])
+            await poll(lambda n=n: value_of(good) == bytes([n]))  # type: ignore[misc]
+        assert good.stat().st_mode & 0o777 == 0o600 and store.copy_failure is None
+        at_rest = good.stat().st_mtime_ns
+        await store.probe()
+        assert good.stat().st_mtime_ns == at_rest, "nothing changed, nothing is written"
+    finally:
+        store.close()
+
+
+async def test_a_copy_that_cannot_be_made_is_said_and_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(connection: sqlite3.Connection, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "KEEP_FIRST_S", 0.01)
+    monkeypatch.setattr(module, "KEEP_S", 0.01)
+    monkeypatch.setattr(last_good, "keep", fail)
+    store = Store.open(tmp_path / "fresh.db", STATE, create=True)
+    try:
+        await poll(lambda: store.copy_failure is not None)
+        assert "No space left" in str(store.copy_failure)
+        await store.commit([Row("a", b"k", b"v")])
+        monkeypatch.undo()
+        await poll(lambda: store.copy_failure is None)
+    finally:
+        store.close()
+
+
+def value_of(path: Path) -> bytes | None:
+    if not path.exists():
+        return None
+    with closing(store_file.read_only(path)) as connection:
+        return schema.get(connection, "a", b"k")
+
+
+async def poll(met: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not met():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)

@@ -98,6 +98,18 @@ def test_a_cookie_is_answered_at_once_with_mac2_and_challenge(small: Peers) -> N
     assert third.address == AT_LARGE and not has_mac2(b"k" * 16, third.data)
 
 
+def test_each_address_has_a_cookie_of_its_own(small: Peers) -> None:
+    """Else a peer that is tried at two addresses in turn would carry the other one's cookie for ever."""
+    small.know(LARGE_ID, LARGE.public, [ELSEWHERE, AT_LARGE], (), 0.0)
+    sent = only(small.wanted(LARGE_ID, 0.0), SendDatagram)
+    small.receive(ELSEWHERE, given(sent.data, b"e" * 16), 0.1)
+    sent = only(small.handle_timer(3.0), SendDatagram)
+    small.receive(AT_LARGE, given(sent.data, b"a" * 16), 3.1)
+    later = [only(small.handle_timer(due), SendDatagram) for due in (6.0, 12.0)]
+    assert {one.address: has_mac2(b"e" * 16, one.data) for one in later} == {ELSEWHERE: True, AT_LARGE: False}
+    assert {one.address: has_mac2(b"a" * 16, one.data) for one in later} == {ELSEWHERE: False, AT_LARGE: True}
+
+
 def test_a_cookie_is_kept_for_two_minutes_and_hurried_for_once(small: Peers) -> None:
     first = only(small.wanted(LARGE_ID, 0.0), SendDatagram)
     second = only(small.receive(AT_LARGE, given(first.data, b"k" * 16), 0.1), SendDatagram)
