@@ -17,10 +17,9 @@ import uvloop
 
 from meshnet.cli.invocation import Invocation
 from meshnet.control.assembly import Assembly
-from meshnet.control.durability import PROBE_S
-from meshnet.control.keyfile import StateLock
-from meshnet.control.opening import Opened, make, make_directory, read_secret, resume, retire
-from meshnet.control.sockets import Sockets, advertised, open_sockets
+from meshnet.control.joining.opening import Opened, make, make_directory, read_secret, resume, retire
+from meshnet.control.keys.keyfile import StateLock
+from meshnet.control.links.sockets import Sockets, advertised, open_sockets
 from meshnet.control.start import (
     LOG_CHECK_S,
     bound_log,
@@ -29,6 +28,7 @@ from meshnet.control.start import (
     refuse_unreachable,
     write_ready,
 )
+from meshnet.control.store.durability import PROBE_S
 from meshnet.control.supervise import Supervisor
 from meshnet.errors import ExitCode, MeshnetError
 from meshnet.host.errors import HostError

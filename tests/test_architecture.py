@@ -29,7 +29,13 @@ IMPORTS: dict[str, tuple[str, ...]] = {
     "meshnet.errors": (),
     "meshnet.config": ("meshnet.errors",),
     "meshnet.boundary": (),
-    "meshnet.forwarder": ("meshnet.boundary", "crypto.session", "crypto.replay", "crypto.errors"),
+    "meshnet.forwarder": (
+        "meshnet.boundary",
+        "crypto.session",
+        "crypto.replay",
+        "crypto.cookie",
+        "crypto.errors",
+    ),
     "meshnet.host": (),
     "meshnet.control": (
         "crypto",
@@ -50,19 +56,20 @@ IMPORTS: dict[str, tuple[str, ...]] = {
         "meshnet.errors",
         "meshnet.control",
     ),
-    "meshnet.control.docker_pools": ("docker_plugin", "gossip", "meshnet.host", "meshnet.errors", "meshnet.control"),
-    "meshnet.control.docker_service": ("docker_plugin", "meshnet.errors", "meshnet.control"),
     "meshnet.cli": ("meshnet.__init__", "meshnet.__version__", "meshnet.config", "meshnet.errors"),
+    "meshnet.cli.key": ("meshnet.config", "meshnet.errors", "meshnet.control.keys.identity_file", "meshnet.cli"),
     "meshnet.cli.attach": ("meshnet.config", "meshnet.errors", "meshnet.host.netlink", "meshnet.cli"),
     "meshnet.daemon": ("meshnet", "crypto", "gossip"),
     "bench": ("tests.lab",),
+    "bench.cases.gossip": ("bench", "gossip", "tests.sim"),
+    "bench.cases.handshakes": ("bench", "crypto", "meshnet.boundary", "meshnet.control"),
     "bench.micro": ("crypto", "gossip", "meshnet.forwarder", "meshnet.boundary"),
     "tests": ("crypto", "gossip", "docker_plugin", "meshnet"),
     "tests.unit.bench": ("bench", "tests.lab"),
 }
 
 PURE_FOLDERS = ("crypto/", "gossip/")
-PURE_FILES = ("meshnet/control/peers.py", "meshnet/control/membership.py")
+PURE_FILES = ("meshnet/control/handshakes/peers.py", "meshnet/control/keys/membership.py")
 """Decisions beside I/O that must stay pure; any other module whose docstring says PURE is held to it as well."""
 
 # Third-party packages with one door into the project.
@@ -77,15 +84,18 @@ HEAVY = ("asyncio", "aiohttp", "cryptography", "pyroute2", "rich")
 # Who may start a task: each of these keeps what it starts and lets no failure vanish.
 TASK_STARTERS: dict[str, str] = {
     "docker_plugin/server.py": "one task per call of Docker, kept to its end, so that no deadline cuts a change in two",
-    "meshnet/control/docker_service.py": "one sweep of what Docker forgot",
-    "meshnet/control/endpoints.py": "one expiry per endpoint that waits for its confirmation",
-    "meshnet/control/links.py": "one dial per peer, bounded, kept until done",
-    "meshnet/control/listener.py": "one handshake per accepted connection, with a deadline",
+    "meshnet/control/links/dialling.py": "one try per address of a dial, all ended with it",
+    "meshnet/control/docker/docker_service.py": "one sweep of what Docker forgot",
+    "meshnet/control/networks/endpoints.py": "one expiry per endpoint that waits for its confirmation",
+    "meshnet/control/links/links.py": "one dial per peer, bounded, kept until done",
+    "meshnet/control/links/listener.py": "one handshake per accepted connection, with a deadline",
     "meshnet/control/mesh.py": "one making of a network's devices, awaited by whoever needs it",
-    "meshnet/control/passage.py": "one watch of the packet filter's rules",
+    "meshnet/control/networks/passage.py": "one watch of the packet filter's rules",
+    "meshnet/control/handshakes/paths.py": "one watch of the routes, and look-ups of an MTU that are kept until done",
     "meshnet/control/runner.py": "one drainer of the queue of steps",
-    "meshnet/control/sessions.py": "one watch of the routes, and look-ups of an MTU that are kept until done",
+    "meshnet/control/handshakes/sessions.py": "one commit of reserved stamps at a time, kept until done",
     "meshnet/control/supervise.py": "one restart of the forwarder at a time",
+    "meshnet/control/upkeep.py": "one task for all that is looked after once a second, until the end",
 }
 
 # Modules without a test file of their name, and why. May only shrink.
@@ -273,7 +283,7 @@ def test_a_long_file_and_a_long_function_are_found() -> None:
 
 
 def test_a_module_whose_name_is_shared_needs_the_test_of_its_own_package() -> None:
-    assert not has_test("gossip/links.py", ["links", "links"], {"tests/unit/control/test_links.py"})
+    assert not has_test("gossip/links.py", ["links", "links"], {"tests/unit/control/links/test_links.py"})
     assert has_test("gossip/links.py", ["links", "links"], {"tests/unit/gossip/test_links.py"})
     assert has_test("gossip/spread.py", ["spread"], {"tests/property/test_spread.py"})
 

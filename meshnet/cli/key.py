@@ -26,7 +26,7 @@ def key() -> None:
 @pass_settings
 def show(settings: Settings, /, *, state_dir: str | None) -> None:
     """Print this host's KEY, which it has (or will join with), for `meshnet peer allow KEY`."""
-    from meshnet.control.identity_file import public_key
+    from meshnet.control.keys.identity_file import public_key
 
     places = settings.places(state_dir)
     shown = public_key(places.state_dir, os.urandom).hex()

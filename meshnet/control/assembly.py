@@ -23,42 +23,42 @@ from gossip.errors import Refusal
 from gossip.node import Node
 from meshnet.boundary import Configure, SessionRow
 from meshnet.config import Places
-from meshnet.control import keyfile, rotator
-from meshnet.control.api import ApiServer
+from meshnet.control.api.api import ApiServer
+from meshnet.control.api.backend import LiveBackend
+from meshnet.control.api.status import Status
 from meshnet.control.authority import Authority
-from meshnet.control.backend import LiveBackend
 from meshnet.control.departure import Departure
-from meshnet.control.desk import DEFAULT_NETWORK
-from meshnet.control.docker import Docker
-from meshnet.control.docker_service import DockerService
-from meshnet.control.durability import Durability
-from meshnet.control.hostkeys import HostKeys
-from meshnet.control.invitations import Invitations
-from meshnet.control.issuer import Issuer
-from meshnet.control.links import Links
-from meshnet.control.membership import Membership
+from meshnet.control.docker.docker import Docker
+from meshnet.control.docker.docker_service import DockerService
+from meshnet.control.handshakes.sessions import Sessions
+from meshnet.control.joining.invitations import Invitations
+from meshnet.control.joining.issuer import Issuer
+from meshnet.control.joining.opening import Opened
+from meshnet.control.joining.tokens import SPACE as TOKEN_SPACE
+from meshnet.control.joining.tokens import Tokens
+from meshnet.control.keys import keyfile, rotator
+from meshnet.control.keys.hostkeys import HostKeys
+from meshnet.control.keys.membership import Membership
+from meshnet.control.keys.rotator import Rotator
+from meshnet.control.keys.static_rotation import StaticRotation
+from meshnet.control.links.links import Links
+from meshnet.control.links.reaching import Reaching
+from meshnet.control.links.sockets import Sockets, advertised
+from meshnet.control.links.statics import Statics
+from meshnet.control.links.ways import SPACE as WAYS_SPACE
+from meshnet.control.links.ways import Ways
 from meshnet.control.mesh import Mesh
 from meshnet.control.names import name_notices
-from meshnet.control.networks import Networks
-from meshnet.control.opening import Opened
+from meshnet.control.networks.desk import DEFAULT_NETWORK
+from meshnet.control.networks.networks import Networks
+from meshnet.control.networks.segments import Segments
 from meshnet.control.pending import refused
 from meshnet.control.presence import Presence, body_of
-from meshnet.control.reaching import Reaching
-from meshnet.control.rotator import Rotator
 from meshnet.control.runner import NodeRunner
-from meshnet.control.segments import Segments
-from meshnet.control.sessions import Sessions
-from meshnet.control.sockets import Sockets, advertised
 from meshnet.control.start import boottime
-from meshnet.control.static_rotation import StaticRotation
-from meshnet.control.statics import Statics
-from meshnet.control.status import Status
+from meshnet.control.store.durability import Durability
 from meshnet.control.supervise import Found, Supervisor
-from meshnet.control.tokens import SPACE as TOKEN_SPACE
-from meshnet.control.tokens import Tokens
 from meshnet.control.upkeep import Upkeep
-from meshnet.control.ways import SPACE as WAYS_SPACE
-from meshnet.control.ways import Ways
 from meshnet.host.ports import FirewallPort, NetlinkPort
 
 __all__ = ["Assembly", "local_of"]

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from gossip.errors import LocalError, Refusal
 from gossip.events import Output
 from gossip.node import Node
+from meshnet.control.api.requests import RevokeRequest
 from meshnet.control.names import find_peer
 from meshnet.control.pending import refused
-from meshnet.control.requests import RevokeRequest
 from meshnet.control.runner import NodeRunner
 from meshnet.errors import ExitCode, MeshnetError
 

@@ -13,9 +13,9 @@ from typing import Final
 
 from gossip.errors import Refusal
 from gossip.node import Node
-from meshnet.control.endpoints import Endpoints
-from meshnet.control.expose import Exposures
-from meshnet.control.links import Links
+from meshnet.control.links.links import Links
+from meshnet.control.networks.endpoints import Endpoints
+from meshnet.control.networks.expose import Exposures
 from meshnet.control.pending import refused
 from meshnet.control.runner import NodeRunner
 from meshnet.errors import MeshnetError

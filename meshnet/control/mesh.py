@@ -26,12 +26,12 @@ from gossip.events import (
     SecretRotation,
     Trouble,
 )
-from meshnet.control.desk import NetworkDesk
-from meshnet.control.links import Links
-from meshnet.control.networks import Networks
+from meshnet.control.handshakes.sessions import Sessions
+from meshnet.control.links.links import Links
+from meshnet.control.links.statics import Statics
+from meshnet.control.networks.desk import NetworkDesk
+from meshnet.control.networks.networks import Networks
 from meshnet.control.pending import Pending
-from meshnet.control.sessions import Sessions
-from meshnet.control.statics import Statics
 
 __all__ = ["NOTICES_KEPT", "Mesh"]
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from gossip.bodies import PeerBody
 from gossip.node import Node
 from meshnet import __version__
-from meshnet.control.membership import Membership
+from meshnet.control.keys.membership import Membership
 from meshnet.control.runner import NodeRunner
 
 __all__ = ["Presence", "body_of"]

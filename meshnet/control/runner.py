@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, overload
 
 from gossip.events import Event, Output
-from meshnet.control.row import PutLike
-from meshnet.control.store import StoreError
+from meshnet.control.store.row import PutLike
+from meshnet.control.store.store import StoreError
 from meshnet.errors import ExitCode
 
 MAX_QUEUED = 1024  # steps whose commit is awaited; `step` waits for room before it touches the node

@@ -5,7 +5,7 @@ from __future__ import annotations
 from crypto.keys import IdentityKey, StaticKey
 from gossip import bodies, codec
 from gossip.statements import Statement, author, key_of
-from meshnet.control.credential import Credential
+from meshnet.control.links.credential import Credential
 from tests.frozen.cast import (
     A_STATIC,
     B_STATIC,

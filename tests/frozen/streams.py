@@ -12,10 +12,10 @@ from crypto.primitives import Suite
 from crypto.prologue import Channel
 from crypto.stream import CLOSE, PasswordInitiator, StreamInitiator, StreamResponder
 from gossip.codec import Beat, encode
-from meshnet.control import join_wire as wire
-from meshnet.control.dialling import CONFIRM
-from meshnet.control.links import MESSAGE, SECRET
-from meshnet.control.membership import JoinRequest
+from meshnet.control.joining import join_wire as wire
+from meshnet.control.keys.membership import JoinRequest
+from meshnet.control.links.dialling import CONFIRM
+from meshnet.control.links.links import MESSAGE, SECRET
 from tests.frozen.cast import (
     A_STATIC,
     B_OLD_STATIC,

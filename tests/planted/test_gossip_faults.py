@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
-from gossip.bodies import GRANT, Grant, NetworkBody, decode_body
+from gossip import limits
+from gossip.bodies import GRANT, Grant, NetworkBody, decode_body, encode_body, known
 from gossip.claims import Claim, Claims
 from gossip.errors import Refusal
 from gossip.events import SPACE_STATEMENT, Output, Put
@@ -16,7 +18,10 @@ from gossip.replica import Replica
 from gossip.statements import Statement, parse
 from gossip.view import Standing, View
 from tests.planted.detection import first_red_seed
-from tests.sim.world import MESH
+from tests.sim.hostile import QUOTA, Siege, names
+from tests.sim.invariants import InvariantBroken
+from tests.sim.people import MESH
+from tests.sim.versions import check_relayed
 
 
 def test_a_merge_that_ignores_seq_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +117,34 @@ def test_a_claimer_that_founds_without_its_grant_is_noticed(monkeypatch: pytest.
 
     monkeypatch.setattr(Claims, "_advance", hasty)
     assert first_red_seed() is not None
+
+
+def test_a_relay_that_encodes_anew_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_relayed()
+
+    def wire(statement: Statement) -> bytes:
+        body = statement.body
+        if body is not None and known(statement.kind):
+            body = encode_body(statement.kind, decode_body(statement.kind, body))  # what this version understood of it
+        version = (statement.incarnation, statement.seq)
+        blob = msgspec.msgpack.encode((statement.mesh, statement.owner, *statement.slot, *version, body))
+        return msgspec.msgpack.encode((blob, statement.signature))
+
+    monkeypatch.setattr(Statement, "wire", wire)
+    with pytest.raises(InvariantBroken):
+        check_relayed()
+
+
+def test_a_quota_that_is_not_counted_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    flood = names(QUOTA + 100)
+    siege = Siege()
+    siege.say(flood)
+    siege.check()
+    monkeypatch.setattr(limits, "MAX_STATEMENTS_PER_OWNER", 1 << 30)
+    siege = Siege()
+    siege.say(flood)
+    with pytest.raises(InvariantBroken):
+        siege.check()
 
 
 def test_without_a_fault_the_same_lives_are_green() -> None:

@@ -9,15 +9,15 @@ import pytest
 from crypto.handshake import Received
 from crypto.tai64n import later
 from meshnet.boundary import Address
-from meshnet.control.answering import Answering
-from meshnet.control.cookies import Cookies
-from meshnet.control.known_peers import KnownPeers
-from meshnet.control.own_end import OwnEnd
-from meshnet.control.peer_output import InstallSession, Output
-from meshnet.control.peers import Peers
-from meshnet.control.remote import Remote
-from meshnet.control.stamps import Stamps
-from meshnet.control.trying import Trying
+from meshnet.control.handshakes.answering import Answering
+from meshnet.control.handshakes.cookies import Cookies
+from meshnet.control.handshakes.known_peers import KnownPeers
+from meshnet.control.handshakes.own_end import OwnEnd
+from meshnet.control.handshakes.peer_output import InstallSession, Output
+from meshnet.control.handshakes.peers import Peers
+from meshnet.control.handshakes.remote import Remote
+from meshnet.control.handshakes.stamps import Stamps
+from meshnet.control.handshakes.trying import Trying
 from tests.sim.handshake_life import live
 from tests.sim.invariants import InvariantBroken
 from tests.sim.test_handshakes_plain import check_race

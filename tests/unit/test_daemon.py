@@ -23,7 +23,7 @@ from meshnet.cli.invocation import Action, Invocation
 from meshnet.config import Options, Places
 from meshnet.control import supervise
 from meshnet.control.forwarder_link import ForwarderLink, connect
-from meshnet.control.keyfile import StateLock
+from meshnet.control.keys.keyfile import StateLock
 from meshnet.control.start import lock_run_dir
 from meshnet.control.supervise import Supervisor
 from meshnet.daemon import main

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from meshnet.control.api import ApiServer
-from meshnet.control.requests import DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest, RevokeRequest
+from meshnet.control.api.api import ApiServer
+from meshnet.control.api.requests import DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest, RevokeRequest
 from meshnet.errors import ExitCode, MeshnetError
 
 START_S = 10.0

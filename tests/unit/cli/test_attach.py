@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from meshnet.control.requests import EndpointRequest
+from meshnet.control.api.requests import EndpointRequest
 from meshnet.errors import ExitCode, MeshnetError
 from meshnet.host import netlink
 from tests.unit.cli.conftest import Run

@@ -2,7 +2,7 @@
 
 import json
 
-from meshnet.control.requests import DockerRequest
+from meshnet.control.api.requests import DockerRequest
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake import DOCKER, FakeDaemon
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from meshnet.control.requests import ExposeRequest
+from meshnet.control.api.requests import ExposeRequest
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake import EXPOSED, FakeDaemon
 

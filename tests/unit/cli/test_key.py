@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from crypto.primitives import Suite
-from meshnet.control import keyfile
-from meshnet.control.membership import found
+from meshnet.control.keys import keyfile
+from meshnet.control.keys.membership import found
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake import KEY, FakeDaemon
 

@@ -13,7 +13,7 @@ from meshnet.cli import lifecycle
 from meshnet.cli.invocation import Invocation
 from meshnet.cli.main import main
 from meshnet.config import Options, Places
-from meshnet.control.opening import WayIn
+from meshnet.control.joining.opening import WayIn
 from tests.unit.cli.conftest import Double, Run, seen
 from tests.unit.cli.fake import STATUS, TOKEN, FakeDaemon
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from meshnet.control.requests import NetworkRequest
+from meshnet.control.api.requests import NetworkRequest
 from meshnet.errors import MeshnetError
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake import NETWORK, NETWORKS, FakeDaemon

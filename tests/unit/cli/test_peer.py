@@ -5,7 +5,7 @@ import json
 import pytest
 
 from meshnet.cli.peer import peer_table, state_of
-from meshnet.control.requests import RevokeRequest
+from meshnet.control.api.requests import RevokeRequest
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake import ALLOWED, CONNECTED, LOST, PEER, REVOKED, FakeDaemon
 

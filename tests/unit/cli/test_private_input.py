@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from meshnet.cli.private_input import by_password, by_token, read_password, read_token
-from meshnet.control.opening import WayIn
+from meshnet.control.joining.opening import WayIn
 from meshnet.errors import ExitCode, MeshnetError
 
 SECRET = "mesh1-s3cret_word"

@@ -13,10 +13,10 @@ from gossip.errors import Refusal
 from gossip.events import Event, Lease, Output, PeerView, RangeView
 from gossip.node import Node
 from meshnet.boundary import Verb
-from meshnet.control.networks import Networks
-from meshnet.control.row import PutLike
+from meshnet.control.networks.networks import Networks
 from meshnet.control.runner import NodeRunner
-from meshnet.control.store import Store
+from meshnet.control.store.row import PutLike
+from meshnet.control.store.store import Store
 from meshnet.host.errors import refused
 from meshnet.host.memory import MemoryNetlink
 from meshnet.host.tap import Tap

@@ -13,8 +13,8 @@ from crypto.primitives import Suite
 from crypto.secret import MeshSecret
 from crypto.tai64n import stamp
 from meshnet.boundary import ProgressRow
-from meshnet.control.peer_output import InstallSession, Output, SendDatagram
-from meshnet.control.peers import Peers
+from meshnet.control.handshakes.peer_output import InstallSession, Output, SendDatagram
+from meshnet.control.handshakes.peers import Peers
 
 MESH, SECRET = bytes(range(16)), MeshSecret(0, bytes(range(32)))
 KEYS = sorted((StaticKey.generate(random.Random(n).randbytes) for n in range(3)), key=lambda key: key.public)

@@ -21,18 +21,18 @@ from gossip.bodies import PeerBody
 from gossip.events import Event, PeerRevoked, PeerSeen
 from gossip.node import Node
 from meshnet.control.authority import Authority
-from meshnet.control.credential import Credential
-from meshnet.control.dialling import CONFIRM
-from meshnet.control.hostkeys import HostKeys
-from meshnet.control.issuer import Issuer
-from meshnet.control.links import Links
-from meshnet.control.membership import Membership, found
-from meshnet.control.pipe import Pipe, connect
+from meshnet.control.joining.issuer import Issuer
+from meshnet.control.joining.tokens import Tokens
+from meshnet.control.keys.hostkeys import HostKeys
+from meshnet.control.keys.membership import Membership, found
+from meshnet.control.links.credential import Credential
+from meshnet.control.links.dialling import CONFIRM
+from meshnet.control.links.links import Links
+from meshnet.control.links.pipe import Pipe, connect
 from meshnet.control.presence import Presence, body_of
-from meshnet.control.row import PutLike
 from meshnet.control.runner import NodeRunner
-from meshnet.control.store import StoreError
-from meshnet.control.tokens import Tokens
+from meshnet.control.store.row import PutLike
+from meshnet.control.store.store import StoreError
 
 DEADLINE_S = 10.0
 WALL = 1_800_000_000.0

@@ -22,9 +22,9 @@ from meshnet.boundary import (
     Verb,
     Wanted,
 )
-from meshnet.control.row import PutLike
-from meshnet.control.sessions import Sessions
-from meshnet.control.store import Store, StoreError
+from meshnet.control.handshakes.sessions import Sessions
+from meshnet.control.store.row import PutLike
+from meshnet.control.store.store import Store, StoreError
 from meshnet.control.supervise import Supervisor
 from meshnet.host.memory import MemoryNetlink
 from tests.unit.control.handshaking import AT_LARGE, AT_SMALL, LARGE, LARGE_ID, SMALL, SMALL_ID, local

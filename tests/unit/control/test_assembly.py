@@ -19,16 +19,16 @@ from gossip.errors import Refusal
 from gossip.events import Output, PeerView
 from meshnet.boundary import Configure, Hello, SetHandshakeKeys, Verb
 from meshnet.config import Options, Places
-from meshnet.control import keyfile
 from meshnet.control.assembly import Assembly, local_of
-from meshnet.control.membership import found
-from meshnet.control.opening import Opened, make, make_directory
+from meshnet.control.joining.opening import Opened, make, make_directory
+from meshnet.control.keys import keyfile
+from meshnet.control.keys.membership import found
+from meshnet.control.links.sockets import open_sockets
+from meshnet.control.links.ways import SPACE as WAYS_SPACE
+from meshnet.control.links.ways import Ways
 from meshnet.control.presence import body_of
-from meshnet.control.sockets import open_sockets
-from meshnet.control.store import StoreError
+from meshnet.control.store.store import StoreError
 from meshnet.control.supervise import Found, Supervisor
-from meshnet.control.ways import SPACE as WAYS_SPACE
-from meshnet.control.ways import Ways
 from meshnet.errors import MeshnetError
 from meshnet.host.memory import MemoryFirewall, MemoryNetlink
 from tests.unit.control.loopback import poll
@@ -87,7 +87,7 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr("meshnet.control.api_socket.GROUP", None)
+    monkeypatch.setattr("meshnet.control.api.api_socket.GROUP", None)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     places = Places(tmp_path / "run", tmp_path / "state")

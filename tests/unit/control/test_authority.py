@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from crypto.keys import IdentityKey
-from meshnet.control.requests import RevokeRequest
+from meshnet.control.api.requests import RevokeRequest
 from meshnet.errors import ExitCode, MeshnetError
 from tests.unit.control.loopback import Mesh, Peer, poll
 

@@ -11,9 +11,9 @@ import pytest
 from gossip.errors import Refusal
 from meshnet.control import departure as module
 from meshnet.control.departure import Departure
-from meshnet.control.endpoints import Endpoints
-from meshnet.control.expose import Exposures
-from meshnet.control.links import Links
+from meshnet.control.links.links import Links
+from meshnet.control.networks.endpoints import Endpoints
+from meshnet.control.networks.expose import Exposures
 from meshnet.errors import MeshnetError
 from tests.unit.control.fake_core import OTHER, Bench, view
 from tests.unit.forwarder.fakes import until

@@ -29,13 +29,13 @@ from gossip.events import (
     SecretRotation,
     Trouble,
 )
-from meshnet.control.desk import NetworkDesk
-from meshnet.control.links import Links
+from meshnet.control.handshakes.sessions import Sessions
+from meshnet.control.links.links import Links
+from meshnet.control.links.statics import OLD_STATIC_S, Statics
 from meshnet.control.mesh import NOTICES_KEPT, Mesh
-from meshnet.control.networks import Networks
+from meshnet.control.networks.desk import NetworkDesk
+from meshnet.control.networks.networks import Networks
 from meshnet.control.pending import Pending
-from meshnet.control.sessions import Sessions
-from meshnet.control.statics import OLD_STATIC_S, Statics
 from meshnet.host.errors import HostError
 from tests.unit.control.fake_core import DEFAULT, OTHER, OWN, WEB
 

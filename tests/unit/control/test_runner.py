@@ -9,9 +9,9 @@ import pytest
 
 from gossip.events import Event, Output, Put, Trouble
 from meshnet.control import runner as runner_module
-from meshnet.control.row import PutLike
 from meshnet.control.runner import NodeRunner
-from meshnet.control.store import StoreError
+from meshnet.control.store.row import PutLike
+from meshnet.control.store.store import StoreError
 
 DEADLINE_S = 5.0
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from crypto.certificate import issue
 from crypto.keys import IdentityKey, StaticKey
 from crypto.token import Token
-from meshnet.control.membership import JoinRequest, Membership
-from meshnet.control.row import Row
-from meshnet.control.tokens import Tokens
+from meshnet.control.joining.tokens import Tokens
+from meshnet.control.keys.membership import JoinRequest, Membership
+from meshnet.control.store.row import Row
 
 WALL = 1_800_000_000.0
 ADDRESSES = ["192.0.2.1:6799", "[2001:db8::1]:6799"]

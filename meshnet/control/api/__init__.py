@@ -1,0 +1,1 @@
+"""What an operator may ask over HTTP, and the answers."""

@@ -1,0 +1,1 @@
+"""Docker's networks and endpoints on this host, for `docker_plugin`."""

@@ -1,0 +1,1 @@
+"""The ways into a mesh, from both ends, and back from disk at a start."""

@@ -1,0 +1,1 @@
+"""What outlives a process: one SQLite file, checked, migrated, copied."""
