@@ -2,7 +2,8 @@
 
 Purpose: one part for `gossip.node`, so that every step ends with whatever grants made possible.
 Rule: one request of another peer is answered at a time, and its grant interpreted before the next is looked at: two
-claims of one name that come together must not both find it free.
+claims of one name that come together must not both find it free. A host that does not count, or has a clone, gives
+nothing: what is asked of it is dropped.
 Flow: node's step -> `apply` each change -> `act` until it says nothing more.
 Reference: design §6.
 """
@@ -27,6 +28,8 @@ class Asking:
     """Requests, claims and shares of one peer."""
 
     def __init__(self, replica: Replica, directory: Directory, roster: Roster, addresses: Addresses) -> None:
+        self._replica = replica
+        self._roster = roster
         self._requests = Requests(replica)
         self.claims = Claims(replica, directory, roster, addresses, self._requests)
         self.shares = Shares(replica, directory, roster, addresses, self._requests)
@@ -45,6 +48,9 @@ class Asking:
         if taken is None:
             return False
         asker, request = taken
+        replica = self._replica
+        if self._roster.barred(replica.identity) or replica.clones.alive(now) or replica.doubt.alive:
+            return True
         (self.claims if request.network == NUMBER_POOL else self.shares).answer(out, asker, request)
         return True
 

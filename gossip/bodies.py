@@ -30,6 +30,14 @@ GRANT = "grant"
 MANIFEST = "manifest"
 LEFT = "left"
 REQUEST = "request"
+REVOKE = "revoke"
+ALLOW = "allow"
+SECRET = "secret"
+AUTHORITY = (REVOKE, ALLOW, SECRET)
+"""The kinds that count only from a member with role `admin` (gossip.authority)."""
+
+INSTALL, SWITCH, DROP = 0, 1, 2
+"""The phases of a new mesh secret: every member takes it, uses it, gives the one before it up."""
 
 NUMBER_POOL = 0
 """The network of grants that give numbers of networks, not addresses."""
@@ -52,6 +60,13 @@ Boot = Annotated[bytes, msgspec.Meta(min_length=limits.BOOT_B, max_length=limits
 Peers = Annotated[list[Identity], msgspec.Meta(max_length=limits.MAX_LINKS)]
 Pools = Annotated[list[AddressText], msgspec.Meta(min_length=1, max_length=limits.MAX_POOLS)]
 Held = Annotated[list[tuple[AddressText, Count]], msgspec.Meta(max_length=limits.MAX_ENDPOINT_ADDRESSES)]
+Tags = Annotated[
+    list[Annotated[bytes, msgspec.Meta(min_length=limits.TAG_B, max_length=limits.TAG_B)]],
+    msgspec.Meta(max_length=limits.MAX_SECRETS),
+]
+Reason = Annotated[str, msgspec.Meta(max_length=limits.MAX_REASON_CHARS)]
+Commitment = Annotated[bytes, msgspec.Meta(min_length=limits.COMMITMENT_B, max_length=limits.COMMITMENT_B)]
+Phase = Annotated[int, msgspec.Meta(ge=INSTALL, le=DROP)]
 Mtu = Annotated[int, msgspec.Meta(ge=limits.MIN_MTU, le=limits.MAX_MTU)]
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]*\Z")
@@ -66,7 +81,11 @@ class Body(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PeerBody(Body, frozen=True):
-    """A peer about itself: name, "host:port" addresses (TCP and UDP alike), X25519 key, certificates, boot id."""
+    """A peer about itself: name, "host:port" addresses (TCP and UDP alike), X25519 key, certificates, boot id.
+
+    `secrets`: the tags (8 bytes) of the mesh secrets it holds, the current one's first; a peer of an earlier version
+    names none.
+    """
 
     name: Name
     addresses: Addresses
@@ -74,6 +93,7 @@ class PeerBody(Body, frozen=True):
     chain: Chain
     boot: Boot
     version: Text
+    secrets: Tags = []
 
     def check(self) -> None:
         if not _NAME.match(self.name):
@@ -237,7 +257,65 @@ class LeftBody(Body, frozen=True):
     """The owner left; up to its incarnation nothing of it counts but its grants."""
 
 
-AnyBody = PeerBody | LinksBody | NetworkBody | EndpointBody | Grant | ManifestBody | LeftBody | RequestBody
+class RevokeBody(Body, frozen=True):
+    """The identity is out for good, and so is whoever holds a certificate that it issued from `from_serial` on.
+
+    Its statement's key is the identity.
+    """
+
+    identity: Identity
+    from_serial: Count
+    reason: Reason
+
+    def check(self) -> None:
+        if not _PRINTABLE.match(self.reason):
+            raise ValueError("the reason holds unprintable characters")
+
+    @property
+    def key(self) -> bytes:
+        """The key of its statement."""
+        return self.identity
+
+
+class AllowBody(Body, frozen=True):
+    """The identity is on the allow-list; empty: there is an allow-list. Its statement's key is the identity."""
+
+    identity: Annotated[bytes, msgspec.Meta(max_length=limits.IDENTITY_B)]
+
+    def check(self) -> None:
+        if len(self.identity) not in (0, limits.IDENTITY_B):
+            raise ValueError("the allow-list names what is no identity")
+
+    @property
+    def key(self) -> bytes:
+        """The key of its statement."""
+        return self.identity
+
+
+class SecretBody(Body, frozen=True):
+    """A new mesh secret: its generation, what commits to its key without saying it (32 B), how far its coming is.
+
+    `phase` is INSTALL, SWITCH or DROP.
+    """
+
+    generation: U32
+    commitment: Commitment
+    phase: Phase
+
+
+AnyBody = (
+    PeerBody
+    | LinksBody
+    | NetworkBody
+    | EndpointBody
+    | Grant
+    | ManifestBody
+    | LeftBody
+    | RequestBody
+    | RevokeBody
+    | AllowBody
+    | SecretBody
+)
 
 _DECODERS: dict[str, msgspec.msgpack.Decoder[Body]] = {
     kind: msgspec.msgpack.Decoder(shape)
@@ -250,6 +328,9 @@ _DECODERS: dict[str, msgspec.msgpack.Decoder[Body]] = {
         (MANIFEST, ManifestBody),
         (LEFT, LeftBody),
         (REQUEST, RequestBody),
+        (REVOKE, RevokeBody),
+        (ALLOW, AllowBody),
+        (SECRET, SecretBody),
     )
 }
 
@@ -271,7 +352,7 @@ def decode_body(kind: str, data: bytes) -> AnyBody:
         body.check()
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise RemoteError(f"body of kind {kind}: {type(error).__name__}") from error
-    assert isinstance(body, PeerBody | LinksBody | NetworkBody | EndpointBody | ManifestBody | LeftBody | RequestBody)
+    assert isinstance(body, AnyBody)
     return body
 
 

@@ -109,7 +109,7 @@ class Claims:
 
     def answer(self, out: Output, asker: bytes, request: RequestBody) -> None:
         """Give the asker a number for its name, if this peer is the registrar and nobody has the name."""
-        if not self._roster.left(asker) and self._free(request.name):
+        if not self._roster.gone(asker) and self._free(request.name):
             self._register(out, asker, request.name, request.nonce)
 
     def begin(self, out: Output) -> None:
@@ -158,7 +158,7 @@ class Claims:
         if registrar == self._identity:
             number = self._register(out, self._identity, claim.name, b"")
             return self._full(claim) if number is None else self._found(out, claim, number)
-        if registrar is not None and registrar != claim.of:
+        if registrar is not None and registrar != claim.of and not self._roster.barred(registrar):
             claim.of = registrar
             claim.request = self._requests.ask(out, registrar, NUMBER_POOL, claim.name, b"", 0)
         return None
@@ -226,6 +226,10 @@ class Claims:
             who = self._name(holder.tile.owner)
             fix = f"start meshnet on {who}, or create {claim.name} there"
             return Refusal(what, f"{who} holds that name and has not founded it yet", fix, "taken")
+        registrar = self._directory.numbers.registrar()
+        if registrar is not None and self._roster.barred(registrar):
+            why = f"{self._name(registrar)}, which gives out network numbers, does not count as a member any more"
+            return Refusal(what, why, "use a network that exists already", "unreachable")
         if claim.of is None:
             why = "it is not known who gives out network numbers"
             return Refusal(what, why, "start the peer that founded the mesh, and try again", "unreachable")

@@ -45,4 +45,8 @@ REFUSAL_CODES = (
     "exhausted",
     "unreachable",
     "in-use",
+    "role",
+    "revoked",
+    "cloned",
+    "rolled-back",
 )

@@ -4,8 +4,9 @@ Purpose: the whole output of `gossip.node.Node` as plain data, so that the daemo
 Rule: an `Output` is applied in the order persist, send, tell, and nothing of send or tell may leave before the writes
 of persist are durable. The writes of one `Output` are one transaction.
 Flow: Node method -> Output -> host's runner. Peers are known by their 32-byte identity.
-Own state is not told back: `PeerSeen` and `EndpointSet` speak of other peers; `NetworkSeen` of every network, and
-`EndpointGone` of any endpoint that stopped counting for another reason than this host's own `drop_endpoint`.
+Own state is not told back: `PeerSeen` speaks of other peers, `NetworkSeen` of every network; `EndpointGone` of any
+endpoint that stopped counting for another reason than this host's own `drop_endpoint`, and `EndpointSet` of those of
+other peers, and of own ones that count again after that.
 Reference: design §5, §6 (persist before tell).
 """
 
@@ -46,6 +47,46 @@ class PeerLeft:
     """A peer said it left the mesh for good."""
 
     peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRevoked:
+    """A peer, or this host itself, does not count as a member from now on: its sessions and links end.
+
+    `by`: the admin by whose word. `reason`: of the revocation, or why it counts no longer although nobody revoked it (a
+    certificate that became void, the allow-list). Should it count again, `PeerSeen` is told again, or `Readmitted`.
+    """
+
+    peer: bytes
+    by: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readmitted:
+    """This host itself counts as a member again, after a `PeerRevoked` of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRotation:
+    """The announcement of a new mesh secret that counts: at start, and whenever it is another."""
+
+    generation: int
+    commitment: bytes
+    phase: int
+    by: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """This host's state was rolled back, and those it is linked with now hold of it what it holds itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cloned:
+    """Another live host speaks with this host's identity: nothing is given out until it was silent for CLONED_S."""
+
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +147,7 @@ class CloseLink:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something an operator should read: equivocation, state that was rolled back, two grants for one range."""
+    """What an operator should read: equivocation, rolled back state, two grants for one range, an act without role."""
 
     what: str
 
@@ -143,6 +184,11 @@ class LeaseSettled:
 Event = (
     PeerSeen
     | PeerLeft
+    | PeerRevoked
+    | Readmitted
+    | SecretRotation
+    | Cloned
+    | Heard
     | Reachable
     | NetworkSeen
     | NetworkGone
@@ -174,6 +220,28 @@ class PeerView:
     reachable: bool
     left: bool
     incarnation: int
+    revoked: bool = False
+    """It does not count as a member: revoked, or as `PeerRevoked` tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A revocation that counts: whom, by whose word, from which serial on what that peer issued is void, why."""
+
+    identity: bytes
+    by: bytes
+    from_serial: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RotationView:
+    """The mesh secret that is announced: generation, commitment 32 B, phase (0 install, 1 switch, 2 drop), by whom."""
+
+    generation: int
+    commitment: bytes
+    phase: int
+    by: bytes
 
 
 @dataclass(frozen=True, slots=True)

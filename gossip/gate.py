@@ -10,15 +10,15 @@ Reference: design §3, §5; docs/threat-model.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from gossip.authority import Admit
 from gossip.bodies import PEER, PeerBody, decode_body
 from gossip.errors import RemoteError
 from gossip.statements import Statement, parse, signed_bytes
 from gossip.view import Proof, Standing, View, is_proof
 
 Verify = Callable[[bytes, bytes, bytes], bool]
-Admit = Callable[[bytes, Sequence[bytes]], None]
 
 
 class Gate:

@@ -10,14 +10,19 @@ Reference: design §5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from gossip import limits
+from gossip.outbox import Outbox
 
 
 @dataclass(slots=True)
 class Link:
-    """One link: its id at this host, the peer, who opened it, when it came up and was last heard, when to resume."""
+    """One link: its id at this host, the peer, who opened it, when it came up and was last heard.
+
+    `resume_at`: when to send a digest on it beside the usual ones.
+    """
 
     id: int
     peer: bytes
@@ -25,6 +30,7 @@ class Link:
     up_at: float
     heard_at: float
     resume_at: float | None = None
+    outbox: Outbox = field(default_factory=Outbox)
 
 
 class LinkTable:
@@ -72,6 +78,10 @@ class LinkTable:
     def all(self) -> list[Link]:
         """Every link, by id."""
         return [self._links[link] for link in sorted(self._links)]
+
+    def each(self) -> Iterable[Link]:
+        """Every link, in the order in which they came up."""
+        return self._links.values()
 
     def peers(self) -> list[bytes]:
         """Every peer with a link, sorted."""

@@ -2,17 +2,17 @@
 
 Purpose: the meaning of network, grant and endpoint statements, kept in step with the view.
 Rule: network 1 counts if the mesh's founder says it; any other if its number was given to the one who says it, for that
-very name, and the name is in force (`gossip.numbers`). An endpoint counts
-while its network is known, its owner is not quarantined, each of its addresses lies in a range its owner owns, and no
-other such endpoint holds the address with a greater lease number (equal numbers: the smaller key). Else it waits,
-silently: the grant may still be on its way.
+very name, and the name is in force (`gossip.numbers`). An endpoint counts while its network is known, its owner is
+heeded (a member, and not quarantined), each of its addresses lies in a range its owner owns, and no other such endpoint
+holds the address with a greater lease number (equal numbers: the smaller key). Else it waits, silently: the grant may
+still be on its way.
 Flow: `apply(change)` for each change of the view -> `refresh()` -> events.
 Reference: design §4.6, §6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gossip import limits
@@ -50,9 +50,9 @@ class Claim:
 class Directory:
     """Networks by number, their grants and rings, and endpoints by owner and key."""
 
-    def __init__(self, identity: bytes, quarantined: Callable[[bytes, int], bool]) -> None:
+    def __init__(self, identity: bytes, unheeded: Callable[[bytes, int], bool]) -> None:
         self._identity = identity
-        self._quarantined = quarantined
+        self._unheeded = unheeded
         self._founders: dict[bytes, None] = {}
         self._claimed: dict[int, dict[bytes, NetworkBody]] = {}
         self._deeds: dict[int, dict[bytes, Deed]] = {}
@@ -60,6 +60,7 @@ class Directory:
         self._by_address: dict[tuple[int, int], dict[Place, int]] = {}
         self._of_network: dict[int, dict[Place, None]] = {}
         self._told: dict[Place, EndpointBody] = {}
+        self._lapsed: dict[Place, None] = {}  # own ones that are told of when they count again
         self._changed: dict[Place, None] = {}
         self._stale: dict[int, None] = {}
         self._forks_told: dict[str, None] = {}
@@ -84,9 +85,9 @@ class Directory:
         elif kind == ENDPOINT:
             self._apply_endpoint((change.owner, key), change.new)
 
-    def suspect(self, owner: bytes) -> None:
-        """The owner's quarantine changed: look at its endpoints again."""
-        self._changed.update(dict.fromkeys(place for place in self._claims if place[0] == owner))
+    def suspect(self, owners: Mapping[bytes, None]) -> None:
+        """Whether these owners are heeded changed: look at their endpoints again."""
+        self._changed.update(dict.fromkeys(place for place in self._claims if place[0] in owners))
 
     def refresh(self) -> list[Event]:
         """Bring rings and counting endpoints up to date; returns what changed for the host."""
@@ -213,7 +214,7 @@ class Directory:
     def _counts(self, place: Place, claim: Claim) -> bool:
         ring = self.rings.get(claim.body.network)
         owner = place[0]
-        if ring is None or self._quarantined(owner, claim.incarnation):
+        if ring is None or self._unheeded(owner, claim.incarnation):
             return False
         return all(
             ring.owner(address) == owner and self._winner(claim.body.network, address, owner) == place
@@ -224,7 +225,7 @@ class Directory:
         rivals = [
             (-number, place)
             for place, number in self._by_address.get((network, address), {}).items()
-            if place[0] == owner and not self._quarantined(owner, self._claims[place].incarnation)
+            if place[0] == owner and not self._unheeded(owner, self._claims[place].incarnation)
         ]
         return min(rivals)[1] if rivals else None
 
@@ -235,8 +236,16 @@ class Directory:
             if told == claim.body:
                 return []
             self._told[place] = claim.body
-            return [] if own else [EndpointSet(place[0], claim.body)]
+            again = place in self._lapsed
+            self._lapsed.pop(place, None)
+            return [EndpointSet(place[0], claim.body)] if again or not own else []
+        if own and claim is None:
+            self._lapsed.pop(place, None)
         if told is None:
             return []
         del self._told[place]
-        return [] if own and claim is None else [EndpointGone(place[0], told.network, told.mac)]
+        if own and claim is None:
+            return []
+        if own:
+            self._lapsed[place] = None
+        return [EndpointGone(place[0], told.network, told.mac)]

@@ -10,12 +10,9 @@ Reference: design §5, §6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from gossip import limits
-from gossip.addresses import Addresses
-from gossip.asking import Asking
 from gossip.bodies import (
     DEFAULT_NETWORK,
     ENDPOINT,
@@ -29,48 +26,15 @@ from gossip.bodies import (
     endpoint_key,
 )
 from gossip.codec import Beat, Delta, Digest, Owners, Proofs, Want, decode, encode
-from gossip.contacts import Contacts
 from gossip.errors import LocalError, Refusal, RemoteError
-from gossip.events import CloseLink, EndpointSet, Lease, NetworkSeen, Output, PeerSeen, PeerView, RangeView
-from gossip.gate import Admit, Verify
-from gossip.networks import Directory
-from gossip.replica import Replica, load_all
-from gossip.roster import Roster
-from gossip.view import Change
-
-if TYPE_CHECKING:
-    from random import Random
-
-_NEVER = float("-inf")
+from gossip.events import CloseLink, EndpointSet, Heard, Lease, NetworkSeen, Output, PeerRevoked, PeerSeen
+from gossip.knowledge import Knowledge
 
 
-class Node:
+class Node(Knowledge):
     """One peer's gossip and addresses. `stored`: every row of `events.SPACES`, as (space, key, value)."""
 
-    def __init__(
-        self,
-        *,
-        mesh: bytes,
-        identity: bytes,
-        sign: Callable[[bytes], bytes],
-        verify: Verify,
-        admit: Admit,
-        rng: Random,
-        stored: Iterable[tuple[str, bytes, bytes]] = (),
-    ) -> None:
-        self.identity = identity
-        self._replica = Replica(mesh, identity, sign, verify, admit)
-        self._roster = Roster(identity)
-        self._contacts = Contacts(self._replica, self._roster, rng)
-        self._links = self._contacts.links
-        self._directory = Directory(identity, self._replica.view.quarantined)
-        self._addresses = Addresses(self._replica, self._directory, self._roster)
-        self._asking = Asking(self._replica, self._directory, self._roster, self._addresses)
-        self._gone = False
-        rows = list(stored)
-        load_all(self._replica, rows)
-        self._addresses.load(rows)
-        self._interpret(Output(), _NEVER)
+    _gone = False  # left in this life
 
     # --- own state ------------------------------------------------------------------------------------------------
 
@@ -80,6 +44,7 @@ class Node:
         if self._replica.started:
             raise LocalError("the node was started already")
         out = Output()
+        self._replica.clones.own(body.boot)
         self._replica.started = True
         self._contacts.begin(now)
         if self._replica.renew(out):
@@ -89,8 +54,10 @@ class Node:
             if len(body.chain) == 1 and DEFAULT_NETWORK in self._directory.networks:
                 self._addresses.open_numbers(out)  # a mesh founded by an earlier version has no number pool yet
         for peer, known in sorted(self._roster.bodies.items()):
-            if peer != self.identity and not self._roster.left(peer):
+            if peer != self.identity and not self._roster.gone(peer):
                 out.tell.append(PeerSeen(peer, known))
+        out.tell += [PeerRevoked(peer, bar.by, bar.reason) for peer, bar in sorted(self._authority.bars.items())]
+        self._tell_rotation(out)
         out.tell += [NetworkSeen(network) for network in self.networks()]
         out.tell += [EndpointSet(owner, end) for owner, end in self.endpoints() if owner != self.identity]
         for peer in sorted(self._roster.bodies):
@@ -99,14 +66,16 @@ class Node:
 
     def update_peer(self, body: PeerBody, now: float) -> Output:
         """Say a new peer statement."""
-        return self._say((PEER, b""), encode_body(PEER, body), now)
+        data = encode_body(PEER, body)
+        self._replica.clones.own(body.boot)
+        return self._say((PEER, b""), data, now)
 
     def found_network(self, body: NetworkBody, now: float) -> Output:
         """Found the mesh's default network and the number pool; once more with the same body changes nothing.
 
         Raises Refusal when this peer did not found the mesh, or the default network is another.
         """
-        self._speaks()
+        self._gives("the network was not founded", now)
         out = Output()
         self._addresses.found(out, body)
         return self._finish(out, now)
@@ -118,22 +87,27 @@ class Node:
 
         None as the answer: the registrar of the number pool was asked, and `NetworkSettled` tells within CLAIM_S.
         """
-        self._speaks()
+        self._gives(f"network {name!r:.80} was not founded", now)
         out = Output()
         answer = self._asking.claims.create(out, name, pools, mtu, now)
         return self._finish(out, now), answer
 
     def remove_network(self, number: int, now: float) -> Output:
         """Remove a network from the mesh; raises Refusal naming who uses it, or whose it is to remove."""
-        self._speaks()
+        self._counts(f"network {number} was not removed")
         out = Output()
         self._asking.claims.remove(out, number)
         return self._finish(out, now)
 
     def set_endpoint(self, body: EndpointBody, now: float) -> Output:
-        """Say an endpoint; raises Refusal for an unknown network or an address this peer does not own."""
-        self._speaks()
+        """Say an endpoint; raises Refusal for an unknown network or an address this peer does not own.
+
+        What was said before can be said again by a peer that does not count: it is heeded once that peer counts again.
+        """
         data = encode_body(ENDPOINT, body)
+        held = self._replica.view.get(self.identity, (ENDPOINT, body.key))
+        if held is None or held.body != data:
+            self._counts("the endpoint was not announced")
         self._addresses.check_endpoint(body)
         return self._say((ENDPOINT, body.key), data, now)
 
@@ -157,7 +131,11 @@ class Node:
 
     def donate(self, network: int, to: bytes, now: float) -> Output:
         """Give `to` about half of a free block; nothing when it owns a range already. Raises Refusal."""
-        self._speaks()
+        self._gives("no addresses were given", now)
+        if self._authority.barred(to):
+            raise Refusal(
+                "no addresses were given", "that peer does not count as a member", "let it join anew", "revoked"
+            )
         out = Output()
         self._addresses.donate(out, network, to)
         return self._finish(out, now)
@@ -169,7 +147,11 @@ class Node:
 
         None as the answer: another peer was asked for addresses, and `LeaseSettled` tells within CLAIM_S.
         """
-        self._speaks()
+        again = address is None and self._addresses.allocator.held(network, endpoint_id) is not None
+        if again:
+            self._counts("no address was leased")
+        else:
+            self._gives("no address was leased", now)
         out = Output()
         answer = self._asking.shares.allocate(out, network, endpoint_id, address, now)
         return self._finish(out, now), answer
@@ -179,6 +161,41 @@ class Node:
         out = Output()
         self._asking.shares.cancel(out, network, endpoint_id)
         out.persist += self._addresses.allocator.release(network, endpoint_id)
+        return self._finish(out, now)
+
+    # --- what an admin does ---------------------------------------------------------------------------------------
+
+    def revoke(self, identity: bytes, from_serial: int, reason: str, now: float) -> Output:
+        """Revoke an identity for good, and what it issued from that serial on.
+
+        Raises Refusal (code "role") unless this peer has the role `admin`, and for an admin that stands nearer to the
+        founder; LocalError for an impossible identity, serial or reason (120 printable characters).
+        """
+        self._speaks()
+        out = Output()
+        self._acts.revoke(out, identity, from_serial, reason)
+        return self._finish(out, now)
+
+    def allow(self, identity: bytes | None, on: bool, now: float) -> Output:
+        """Put an identity on the allow-list or take it off; None: have a list, or have none.
+
+        What other admins said as well stays in force. Raises Refusal: code "role" unless this peer has the role
+        `admin`, "foreign" for taking back what others said and this peer did not.
+        """
+        self._speaks()
+        out = Output()
+        self._acts.allow(out, identity, on)
+        return self._finish(out, now)
+
+    def announce_secret(self, generation: int, commitment: bytes, phase: int, now: float) -> Output:
+        """Announce a mesh secret by its commitment (32 B), or its next phase (`bodies.INSTALL`, SWITCH, DROP).
+
+        Raises Refusal: code "role" unless this peer has the role `admin`, "taken" or "invalid" when what is announced
+        already is newer, another, or further.
+        """
+        self._speaks()
+        out = Output()
+        self._acts.announce(out, generation, commitment, phase)
         return self._finish(out, now)
 
     # --- others' state --------------------------------------------------------------------------------------------
@@ -219,6 +236,10 @@ class Node:
             self._contacts.lose(link, now)
             out.tell.append(CloseLink(link, str(error)))
             return self._finish(out, now)
+        if isinstance(parsed, Beat):
+            return out
+        if isinstance(parsed, Delta):
+            entry.outbox.heard(parsed.statements)
         answers, cut = self._answer(out, link, parsed, now)
         out.send += [(link, answer) for answer in answers]
         if cut and entry.resume_at is None:
@@ -232,69 +253,16 @@ class Node:
         if not self._replica.started:
             return None
         asking = None if self._gone else self._asking.next_time()
-        others = ((self._roster.survey_at(), "reach"), (asking, "asking"))
-        return min([*self._contacts.times(self._gone), *((at, name) for at, name in others if at is not None)])
+        anew = None if self._gone else self._replica.owed_at
+        others = ((self._roster.survey_at(), "reach"), (asking, "asking"), (anew, "renew"))
+        quiet = self._gone or self._authority.barred(self.identity)
+        return min([*self._contacts.times(quiet), *((at, name) for at, name in others if at is not None)])
 
     def handle_timer(self, now: float) -> Output:
         """Do everything that is due."""
         out = Output()
         self._contacts.tick(out, now)
         return self._finish(out, now)
-
-    # --- queries --------------------------------------------------------------------------------------------------
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """What was refused or odd, by name."""
-        return self._replica.counters
-
-    @property
-    def incarnation(self) -> int:
-        """The own incarnation; 0 before `start`."""
-        return self._replica.incarnation
-
-    def peers(self) -> list[PeerView]:
-        """Every peer known, this one included, by identity."""
-        return self._roster.views()
-
-    def networks(self) -> list[NetworkBody]:
-        """Every network known, by number."""
-        return [body for _, body in sorted(self._directory.networks.items())]
-
-    def endpoints(self, network: int | None = None) -> list[tuple[bytes, EndpointBody]]:
-        """The endpoints that count, own ones included, by owner and MAC."""
-        return self._directory.endpoints(network)
-
-    def ranges(self, network: int) -> list[RangeView]:
-        """Who owns what of a network, in address order, neighbours of one owner joined; empty when unknown.
-
-        Network 0 is the number pool.
-        """
-        return self._addresses.ranges(network)
-
-    def registrar(self) -> bytes | None:
-        """The peer that gives out network numbers; None while that is not known."""
-        return self._directory.numbers.registrar()
-
-    def names(self) -> list[tuple[str, int, bytes]]:
-        """The names of networks in force, as (name, number, owner), by number; the default network's is not claimed."""
-        return [(c.name, number, c.tile.owner) for number, c in sorted(self._directory.numbers.claims().items())]
-
-    def leases(self) -> list[Lease]:
-        """The own leases, by network and address."""
-        return self._addresses.allocator.leases()
-
-    def free(self, network: int) -> int:
-        """How many addresses could be leased here now."""
-        return self._addresses.free(network)
-
-    def links(self) -> list[tuple[int, bytes]]:
-        """The live links as (link id, peer), by id."""
-        return [(link.id, link.peer) for link in self._links.all()]
-
-    def summary(self) -> list[tuple[bytes, str, bytes, bytes]]:
-        """(owner, kind, key, digest) of every statement held: equal at two peers whose views are equal."""
-        return [(s.owner, s.kind, s.key, s.digest) for s in self._replica.view.statements()]
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -305,6 +273,25 @@ class Node:
             raise Refusal("nothing was done", "this peer has left the mesh", "join again", "invalid")
         if self._replica.exhausted:
             raise Refusal("nothing was done", "this peer's identity is used up", "leave and join anew", "exhausted")
+
+    def _counts(self, what: str) -> None:
+        """Raise Refusal when nobody would heed it."""
+        self._speaks()
+        bar = self._authority.bars.get(self.identity)
+        if bar is not None:
+            by = f", said {self._roster.name(bar.by)}" if bar.by else ""
+            why = f"this host does not count as a member any more{by}: {bar.reason or 'revoked'}"
+            raise Refusal(what, why, "leave for good and join anew, or ask an admin", "revoked")
+
+    def _gives(self, what: str, now: float) -> None:
+        """Raise Refusal when nothing new may be taken or given away here."""
+        self._counts(what)
+        if self.cloned(now):
+            why = "another host speaks with this host's identity, and may give out the same"
+            raise Refusal(what, why, "wipe one of the two and let it join anew", "cloned")
+        if self._replica.doubt.alive:
+            why = "this host's state is an older copy, and it has not heard yet what it had given away since"
+            raise Refusal(what, why, "wait until this host reaches the others; see `meshnet status`", "rolled-back")
 
     def _say(self, slot: tuple[str, bytes], body: bytes | None, now: float) -> Output:
         self._speaks()
@@ -320,6 +307,9 @@ class Node:
             strangers = self._replica.hear(out, message.statements, link, now)
             return ([encode(Want(strangers[: limits.MAX_OWNERS_PER_MESSAGE]))] if strangers else []), False
         if isinstance(message, Digest):
+            entry = self._links.get(link)
+            if entry is not None and spread.agrees(message, self.identity):
+                self._replica.doubt.agrees(entry.peer)
             return spread.compare(message), False
         if isinstance(message, Owners):
             return spread.reconcile(message)
@@ -333,6 +323,7 @@ class Node:
         """Close a step: what the changes mean and make possible, then the own manifest, writes, messages and dials."""
         speaks = self._replica.started and not self._gone
         if speaks:
+            self._replica.catch_up(out, now)
             self._contacts.say_due(out, now)
         self._interpret(out, now)
         if speaks:
@@ -342,36 +333,26 @@ class Node:
                 self._interpret(out, now)
             self._replica.close_step(out)
             self._interpret(out, now)
-        self._replica.flush(out, [link.id for link in self._links.all()])
-        out.tell += self._roster.survey(self._links.peers(), now)
-        if speaks:
+        self._contacts.push(out, *self._replica.news(), now)
+        self._shun(out, now)
+        self._settle_doubt(out, now)
+        changed = self._roster.survey(self._links.peers(), now)
+        if changed:
+            out.tell += changed
+            self._contacts.review(now)
+        if speaks and not self._authority.barred(self.identity):
             self._contacts.dial_due(out, now)
         return out
 
-    def _interpret(self, out: Output, now: float) -> None:
-        changes, self._replica.changes = self._replica.changes, []
-        self._replica.persist(out, changes)
-        for change in changes:
-            out.tell += self._roster.apply(change)
-            self._directory.apply(change)
-            self._asking.apply(change)
-            self._follow(change, now)
-        for owner in self._replica.suspects:
-            self._directory.suspect(owner)
-        self._replica.suspects = {}
-        out.tell += self._directory.refresh()
+    def _settle_doubt(self, out: Output, now: float) -> None:
+        doubt = self._replica.doubt
+        if doubt.alive and self._replica.started:
+            others = any(peer != self.identity and not self._roster.gone(peer) for peer in self._roster.bodies)
+            if doubt.settle(self._links.peers(), others, now):
+                out.tell.append(Heard())
 
-    def _follow(self, change: Change, now: float) -> None:
-        kind = change.slot[0]
-        if kind == PEER and self._roster.founder(change.owner):
-            self._directory.founder(change.owner)
-        moved = kind == PEER and (change.old is None or change.new is None or change.old.body != change.new.body)
-        if moved or kind == LEFT:
-            self._contacts.consider(change.owner, now)
-
-    def _heirs(self) -> list[bytes]:
-        return [
-            view.identity
-            for view in sorted(self.peers(), key=lambda view: (not view.reachable, view.identity))
-            if view.identity != self.identity and not view.left
-        ]
+    def _shun(self, out: Output, now: float) -> None:
+        """Close the links to peers that do not count; what bars them goes out on those links just before."""
+        for link in self._links.all() if self._authority.bars else []:
+            if self._authority.barred(link.peer):
+                self._contacts.part(out, link, "the peer does not count as a member", now)

@@ -3,9 +3,10 @@
 Purpose: one place where statements enter the view, by own word or from afar, and leave as writes and messages.
 Rule: own statements carry (incarnation, seq); every start begins a new incarnation, persisted in the same step as the
 first statement that uses it. Who hears an own statement it does not know begins a new incarnation above it (its state
-was rolled back, or its identity runs twice); own grants and networks heard that way bind it again. The own manifest is
-the last statement of every step that changed the own slots.
-Flow: `publish`, `hear`, `renew` collect `changes` and pushes; `flush` turns them into the step's writes and messages.
+was rolled back, or its identity runs twice); own grants, networks and acts heard that way bind it again. The own
+manifest is the last statement of every step that changed the own slots.
+Flow: `publish`, `hear`, `renew` collect `changes` and pushes; `persist` and `news` hand
+them on as the step's writes and as what the links want.
 Reference: design §5, §6 (persist before tell).
 """
 
@@ -17,16 +18,24 @@ from hashlib import blake2s
 import msgspec
 
 from gossip import limits
-from gossip.bodies import GRANT, LINKS, MANIFEST, NETWORK, PEER, encode_body
-from gossip.codec import Proofs, deltas, encode
+from gossip.authority import Admit
+from gossip.bodies import AUTHORITY, GRANT, LINKS, MANIFEST, NETWORK, PEER, PeerBody, decode_body, encode_body
+from gossip.clones import Clones
+from gossip.doubt import Doubt
 from gossip.errors import RemoteError
-from gossip.events import SPACE_OWN, SPACE_PROOF, SPACE_STATEMENT, Output, Put, Trouble
-from gossip.gate import Admit, Gate, Verify
+from gossip.events import SPACE_OWN, SPACE_PROOF, SPACE_STATEMENT, Cloned, Output, Put, Trouble
+from gossip.gate import Gate, Verify
+from gossip.pace import Pace
 from gossip.spread import Spread
 from gossip.statements import Slot, Statement, author, parse
 from gossip.view import Change, Proof, Standing, View, manifest_of
 
+News = tuple[Statement, int | None]
+"""A new statement and the link it came from; None for what this peer said itself."""
+
 _INCARNATION = b"incarnation"
+_BINDING = (GRANT, NETWORK, *AUTHORITY)
+"""Own statements that bind for ever: said once, and once more only as something else."""
 EXHAUSTED = "this peer's identity has used up its incarnations; leave and join anew"
 
 
@@ -44,14 +53,19 @@ class Replica:
         self.gate = Gate(mesh, identity, self.view, verify, admit, self.counters)
         self.changes: list[Change] = []
         self.suspects: dict[bytes, None] = {}
+        self.clones = Clones()
+        self.doubt = Doubt(False)
+        self.pace = Pace()
         self.incarnation = 0
         self.seq = 0
         self.started = False
         self._sign = sign
         self._heard = 0  # the greatest own incarnation heard or stored
         self._renewed_at = float("-inf")
+        self.owed_at: float | None = None
+        """When a new incarnation, put off by the pace, begins."""
         self._spoke = False
-        self._pushes: dict[tuple[bytes, Slot], tuple[Statement, int | None]] = {}
+        self._pushes: dict[tuple[bytes, Slot], News] = {}
         self._proofs: list[tuple[Proof, int | None]] = []
 
     # --- what is stored -------------------------------------------------------------------------------------------
@@ -81,26 +95,19 @@ class Replica:
         """Say something of the own state; a body of None withdraws the slot. What is said already is not said again."""
         held = self.view.get(self.identity, slot)
         same = held is not None and held.body == body
-        if same and held is not None and (held.incarnation == self.incarnation or slot[0] in (GRANT, NETWORK)):
+        if same and held is not None and (held.incarnation == self.incarnation or slot[0] in _BINDING):
             return
         if self.seq >= limits.U64_MAX and not self.renew(out):
             return
         self._write(out, slot, body)
 
-    def renew(self, out: Output, now: float | None = None) -> bool:
-        """Begin a new incarnation above all heard, and say all live own state again; False when that is impossible.
-
-        With `now` it is forced from outside and paced.
-        """
-        if now is not None and now < self._renewed_at + limits.RENEW_PACE_S:
-            return False
+    def renew(self, out: Output) -> bool:
+        """Begin a new incarnation above all heard, and say all live own state again; False when that is impossible."""
         self._heard = max(self._heard, self.incarnation)
         if self._heard >= limits.U64_MAX:
             self.seq = limits.U64_MAX
             out.tell.append(Trouble(EXHAUSTED))
             return False
-        if now is not None:
-            self._renewed_at = now
         self.incarnation = self._heard = self._heard + 1
         self.seq = 0
         out.persist.append(Put(SPACE_OWN, _INCARNATION, self.incarnation.to_bytes(8, "big")))
@@ -147,6 +154,9 @@ class Replica:
             if statement.owner == self.identity:
                 self._hear_own(out, statement, link, now)
                 continue
+            if not self.pace.allows(statement.owner, now):
+                self.gate.count("statement_too_often")
+                continue
             proofs = self._known_proofs(statement.owner)
             changes = self.view.merge(statement)
             self._take(changes)
@@ -168,14 +178,18 @@ class Replica:
             self._suspect(out, proof[0].owner, proof[0].incarnation, link, before)
             if proof[0].owner == self.identity and proof[0].incarnation >= self.incarnation:
                 self._heard = max(self._heard, proof[0].incarnation)
+                for statement in proof:
+                    self._look_for_clone(out, statement, now)
                 self._began_anew(out, now)
 
     def _hear_own(self, out: Output, statement: Statement, link: int | None, now: float) -> None:
         held = self.view.get(self.identity, statement.slot)
         if held is not None and self.view.standing(statement) is Standing.TWIN and held.blob == statement.blob:
             return
+        if self.started:
+            self._look_for_clone(out, statement, now)
         self._heard = max(self._heard, statement.incarnation)
-        if statement.kind in (GRANT, NETWORK):
+        if statement.kind in _BINDING:
             changes = self.view.merge(statement)
             self._take(changes)
             self._pushes[statement.owner, statement.slot] = (statement, link)
@@ -183,8 +197,26 @@ class Replica:
         if self.started and statement.incarnation >= self.incarnation:
             self._began_anew(out, now)
 
+    def _look_for_clone(self, out: Output, statement: Statement, now: float) -> None:
+        body = None if statement.kind != PEER or statement.body is None else decode_body(PEER, statement.body)
+        if isinstance(body, PeerBody) and self.clones.sign(body.boot, statement.incarnation, self.incarnation, now):
+            where = ", ".join(body.addresses[:3]) or "an unknown address"
+            out.tell.append(Cloned(f"another host speaks as this one, at {where}; nothing is given out meanwhile"))
+            self._renewed_at = float("-inf")  # one answer that is not paced, by which the other host learns it too
+
+    def catch_up(self, out: Output, now: float) -> None:
+        """Begin the incarnation that was put off, once it is time."""
+        if self.owed_at is not None and now >= self.owed_at:
+            self._began_anew(out, now)
+
     def _began_anew(self, out: Output, now: float) -> None:
-        if self.renew(out, now):
+        due = self._renewed_at + self.clones.pace(now)
+        self.owed_at = due if now < due else None
+        if now < due or not self.renew(out):
+            return
+        self._renewed_at = now
+        self.clones.answered()
+        if not self.clones.alive(now):
             out.tell.append(
                 Trouble("this host's stored state was older than what the mesh knew of it; it began a new incarnation")
             )
@@ -202,9 +234,9 @@ class Replica:
         for forgotten in before:
             if forgotten not in proofs:
                 out.persist.append(Put(SPACE_PROOF, owner + forgotten.to_bytes(8, "big"), None))
-        out.tell.append(
-            Trouble(f"peer {owner.hex()[:16]} said two different things at once and is not heeded until it restarts")
-        )
+        if owner != self.identity:  # who hears it of itself begins anew
+            text = f"peer {owner.hex()[:16]} said two different things at once and is not heeded until it restarts"
+            out.tell.append(Trouble(text))
         self._proofs.append(((first, second), link))
         self.suspects[owner] = None
         self.gate.count("equivocation")
@@ -223,20 +255,11 @@ class Replica:
         for (owner, slot), new in last.items():
             out.persist.append(Put(SPACE_STATEMENT, row_key(owner, slot), None if new is None else new.wire()))
 
-    def flush(self, out: Output, links: Sequence[int]) -> None:
-        """Send what is new on every link but the one it came from."""
-        pushes = sorted(self._pushes.values(), key=lambda push: push[0].kind != PEER)
-        ready: dict[int | None, list[bytes]] = {}
-        origins = dict.fromkeys(origin for _, origin in [*pushes, *self._proofs])
-        for link in links:
-            skipped = link if link in origins else None
-            if skipped not in ready:
-                wires = [s.wire() for s, origin in pushes if origin is None or origin != skipped]
-                pairs = [(a.wire(), b.wire()) for (a, b), origin in self._proofs if origin != link]
-                ready[skipped] = [*deltas(wires), *(encode(Proofs([pair])) for pair in pairs)]
-            out.send += [(link, message) for message in ready[skipped]]
-        self._pushes = {}
-        self._proofs = []
+    def news(self) -> tuple[list[News], list[tuple[Proof, int | None]]]:
+        """What is new since the last time, each with the link it came from: statements, proofs."""
+        statements, self._pushes = list(self._pushes.values()), {}
+        proofs, self._proofs = self._proofs, []
+        return statements, proofs
 
 
 def row_key(owner: bytes, slot: Slot) -> bytes:

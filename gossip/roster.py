@@ -3,32 +3,35 @@
 Purpose: the meaning of peer, links and left statements, kept in step with the view.
 Rule: a peer is known by its own statement. It left when its `left` statement is not older than its peer statement. The
 mesh's founder is the one whose certificate chain is a single, self-signed certificate. Reachability is computed at most
-once per `REACH_PACE_S`, and is advice.
+once per `REACH_PACE_S`, and is advice; what a peer asserts that does not count (`gossip.authority`) does not enter it.
+Who does not count is not seen.
 Flow: `apply(change)` -> events; `survey(...)` -> Reachable events.
 Reference: design §3, §5.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gossip import limits
-from gossip.bodies import LEFT, LINKS, PEER, LinksBody, PeerBody, decode_body
+from gossip.bodies import LEFT, LINKS, PEER, LinksBody, decode_body
 from gossip.events import Event, PeerLeft, PeerSeen, PeerView, Reachable
-from gossip.reach import reached
-from gossip.view import Change
+from gossip.peer_bodies import PeerBodies
+from gossip.reach import Reach
+from gossip.view import Change, View
 
 
 class Roster:
     """Bodies, leavings and link assertions of every peer, this one included."""
 
-    def __init__(self, identity: bytes) -> None:
+    def __init__(self, identity: bytes, barred: Callable[[bytes], bool], view: View) -> None:
         self._identity = identity
-        self.bodies: dict[bytes, PeerBody] = {}
-        self._incarnations: dict[bytes, int] = {}
+        self.barred = barred
+        """Whether the peer is known, or revoked, and does not count as a member."""
+        self.bodies = PeerBodies(view)
         self._left: dict[bytes, int] = {}
-        self._asserted: dict[bytes, list[bytes]] = {}
-        self._reached: dict[bytes, None] = {identity: None}
+        self._reach = Reach(identity, barred)
         self._surveyed_at = float("-inf")
-        self._dirty = True
 
     def apply(self, change: Change) -> list[Event]:
         """Follow one change of the view."""
@@ -37,22 +40,24 @@ class Roster:
         was_gone = self.left(owner)
         events: list[Event] = []
         if kind == PEER and body is not None and change.new is not None:
-            events = self._apply_peer(owner, body, change.new.incarnation, was_gone)
+            moved = change.old is None or change.old.body != body
+            events = self._apply_peer(owner, moved, change.new.incarnation, was_gone)
         elif kind == LEFT and body is not None and change.new is not None:
             self._left[owner] = change.new.incarnation
             if self.left(owner) and not was_gone and owner != self._identity:
                 events.append(PeerLeft(owner))
         elif kind == LINKS:
-            self._asserted.pop(owner, None)
             links = None if body is None else decode_body(LINKS, body)
-            if isinstance(links, LinksBody):
-                self._asserted[owner] = links.peers
-            self._dirty = True
+            self._reach.hear(owner, links.peers if isinstance(links, LinksBody) else None)
         return events
 
     def left(self, peer: bytes) -> bool:
         """Whether the peer left and did not come back anew."""
-        return self._left.get(peer, -1) >= self._incarnations.get(peer, 0)
+        return self._left.get(peer, -1) >= self.bodies.incarnation(peer)
+
+    def gone(self, peer: bytes) -> bool:
+        """Whether nothing is to be expected of the peer: it left, or does not count."""
+        return self.left(peer) or self.barred(peer)
 
     def name(self, peer: bytes) -> str:
         """What people call the peer; the beginning of its identity while its statement is not known."""
@@ -66,38 +71,45 @@ class Roster:
 
     def reachable(self, peer: bytes) -> bool:
         """Whether the last survey reached the peer."""
-        return peer in self._reached
+        return peer in self._reach
 
     def stir(self) -> None:
         """The own links changed."""
-        self._dirty = True
+        self._reach.judge()
 
     def survey_at(self) -> float | None:
         """When reachability wants computing; None when nothing changed."""
-        return self._surveyed_at + limits.REACH_PACE_S if self._dirty else None
+        return self._surveyed_at + limits.REACH_PACE_S if self._reach.dirty else None
 
     def survey(self, linked: list[bytes], now: float) -> list[Event]:
         """Compute reachability if it is due; returns what changed."""
         due = self.survey_at()
         if due is None or now < due:
             return []
-        self._dirty = False
         self._surveyed_at = now
-        before, self._reached = self._reached, reached(self._identity, linked, self._asserted)
-        changed = sorted(peer for peer in {**before, **self._reached} if (peer in before) != self.reachable(peer))
-        return [Reachable(peer, self.reachable(peer)) for peer in changed]
+        return [Reachable(peer, reachable) for peer, reachable in self._reach.survey(linked)]
 
     def views(self) -> list[PeerView]:
         """Every peer known, sorted by identity."""
-        return [
-            PeerView(peer, body, self.reachable(peer), self.left(peer), self._incarnations[peer])
-            for peer, body in sorted(self.bodies.items())
-        ]
+        return [self._view(peer) for peer in sorted(self.bodies)]
 
-    def _apply_peer(self, owner: bytes, data: bytes, incarnation: int, was_gone: bool) -> list[Event]:
-        body = decode_body(PEER, data)
-        assert isinstance(body, PeerBody)
-        fresh = self.bodies.get(owner) != body or (was_gone and self._left.get(owner, -1) < incarnation)
-        self.bodies[owner] = body
-        self._incarnations[owner] = incarnation
-        return [PeerSeen(owner, body)] if fresh and owner != self._identity else []
+    def one(self, peer: bytes) -> PeerView | None:
+        """One peer; None when it is unknown."""
+        return self._view(peer) if peer in self.bodies else None
+
+    def _view(self, peer: bytes) -> PeerView:
+        return PeerView(
+            peer,
+            self.bodies[peer],
+            self.reachable(peer),
+            self.left(peer),
+            self.bodies.incarnation(peer),
+            revoked=self.barred(peer),
+        )
+
+    def _apply_peer(self, owner: bytes, moved: bool, incarnation: int, was_gone: bool) -> list[Event]:
+        fresh = moved or (was_gone and self._left.get(owner, -1) < incarnation)
+        self.bodies.heard(owner, incarnation)
+        if not fresh or owner == self._identity or self.barred(owner):
+            return []
+        return [PeerSeen(owner, self.bodies[owner])]

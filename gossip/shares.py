@@ -89,7 +89,7 @@ class Shares:
 
     def answer(self, out: Output, asker: bytes, request: RequestBody) -> None:
         """Give the asker addresses, if there are enough."""
-        if not self._roster.left(asker):
+        if not self._roster.gone(asker):
             start = int.from_bytes(request.start, "big") if request.start else None
             self._addresses.share(out, request.network, asker, start, request.free, request.nonce)
 
@@ -184,7 +184,7 @@ class Shares:
         spaces: dict[bytes, int] = {}
         for tile in [] if ring is None else ring.tiles():
             pool = ring.pool(tile.start) if ring is not None else None
-            if pool is not None and tile.owner != self._replica.identity and not self._roster.left(tile.owner):
+            if pool is not None and tile.owner != self._replica.identity and not self._roster.gone(tile.owner):
                 spaces[tile.owner] = spaces.get(tile.owner, 0) + pool.usable(tile.start, tile.end)
         for owner, body in self._directory.endpoints(network):
             if owner in spaces:
@@ -199,7 +199,7 @@ class Shares:
         spaces = self._spaces(network)
         if owner is not None or not ring.tiles():
             first = owner or ring.founder
-            return [first] if first != self._replica.identity and not self._roster.left(first) else []
+            return [first] if first != self._replica.identity and not self._roster.gone(first) else []
         wealthy = [peer for peer in spaces if spaces[peer] > 0]
         return sorted(wealthy, key=lambda peer: (not self._roster.reachable(peer), -spaces[peer], peer))
 

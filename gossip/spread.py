@@ -11,6 +11,7 @@ Reference: design §5.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from hashlib import blake2s
 
@@ -34,7 +35,6 @@ class Spread:
         self._owners: dict[bytes, bytes] = {}
         self._buckets: dict[int, bytes] = {}
         self._members: list[list[bytes]] = [[] for _ in range(limits.DIGEST_BUCKETS)]
-        self._listed: dict[bytes, None] = {}
         self._cursors: dict[bytes, int] = {}
 
     def touch(self, owner: bytes) -> None:
@@ -42,10 +42,10 @@ class Spread:
         bucket = bucket_of(owner)
         self._owners.pop(owner, None)
         self._buckets.pop(bucket, None)
-        if owner not in self._listed and owner in self._view.owners:
-            self._listed[owner] = None
-            self._members[bucket].append(owner)
-            self._members[bucket].sort()
+        members = self._members[bucket]
+        at = bisect_left(members, owner)
+        if members[at : at + 1] != [owner] and owner in self._view.owners:
+            members.insert(at, owner)
 
     def digest(self) -> bytes:
         """The encoded digest of everything held."""
@@ -67,6 +67,11 @@ class Spread:
         if named:
             messages.append(Owners(named, owners))
         return [encode(message) for message in messages]
+
+    def agrees(self, theirs: Digest, owner: bytes) -> bool:
+        """Whether who sent the digest holds of the owner, and of its bucket, exactly what is held here."""
+        index = bucket_of(owner)
+        return theirs.buckets[index] == self._bucket(index)
 
     def reconcile(self, theirs: Owners) -> tuple[list[bytes], bool]:
         """The answer to a list of owners: own statements where they differ, and a request for the other's.

@@ -19,6 +19,8 @@ import msgspec
 
 from gossip import limits
 from gossip.bodies import (
+    ALLOW,
+    AUTHORITY,
     ENDPOINT,
     GRANT,
     LEFT,
@@ -27,10 +29,14 @@ from gossip.bodies import (
     NETWORK,
     PEER,
     REQUEST,
+    REVOKE,
+    SECRET,
+    AllowBody,
     AnyBody,
     EndpointBody,
     NetworkBody,
     RequestBody,
+    RevokeBody,
     decode_body,
     grant_id,
     known,
@@ -38,15 +44,16 @@ from gossip.bodies import (
 from gossip.errors import RemoteError
 
 CONTEXT = b"meshnet-statement-v1"
-LASTING = (PEER, GRANT, NETWORK, LEFT, MANIFEST)
+LASTING = (PEER, GRANT, NETWORK, LEFT, MANIFEST, *AUTHORITY)
 """Kinds that a new incarnation of their owner does not void: what they promised to others outlives a restart."""
-NEVER_TOMBSTONED = (PEER, GRANT, LEFT, MANIFEST, LINKS)
+NEVER_TOMBSTONED = (PEER, GRANT, LEFT, MANIFEST, LINKS, REVOKE)
 
-_KEY_B = {NETWORK: 4, ENDPOINT: 10, REQUEST: 12}
+_KEY_B = {NETWORK: (4,), ENDPOINT: (10,), REQUEST: (12,), ALLOW: (0, limits.IDENTITY_B), SECRET: (0,)}
 
 Slot = tuple[str, bytes]
 Version = tuple[int, int]
-_RANK = {kind: rank for rank, kind in enumerate((PEER, LEFT, MANIFEST, NETWORK, GRANT, LINKS, ENDPOINT, REQUEST))}
+_ORDER = (PEER, *AUTHORITY, LEFT, MANIFEST, NETWORK, GRANT, LINKS, ENDPOINT, REQUEST)
+_RANK = {kind: rank for rank, kind in enumerate(_ORDER)}
 
 
 class _Blob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -131,22 +138,19 @@ def parse(wire: bytes) -> Statement:
         raise RemoteError("oversized")
     try:
         outer = _WIRE.decode(wire)
-        inner = _BLOB.decode(outer.blob)
+        statement = revived(outer.blob, outer.signature)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise RemoteError("malformed") from error
-    statement = Statement(
-        inner.mesh,
-        inner.owner,
-        inner.kind,
-        inner.key,
-        inner.incarnation,
-        inner.seq,
-        inner.body,
-        outer.blob,
-        outer.signature,
-    )
     check_form(statement)
     return statement
+
+
+def revived(blob: bytes, signature: bytes) -> Statement:
+    """The statement of bytes that `parse` accepted before; of others raises what msgspec raises."""
+    inner = _BLOB.decode(blob)
+    return Statement(
+        inner.mesh, inner.owner, inner.kind, inner.key, inner.incarnation, inner.seq, inner.body, blob, signature
+    )
 
 
 def check_form(statement: Statement) -> None:
@@ -157,7 +161,7 @@ def check_form(statement: Statement) -> None:
     if body is None:
         if kind in NEVER_TOMBSTONED:
             raise RemoteError("a statement of this kind cannot be withdrawn")
-        if len(statement.key) != _KEY_B[kind]:
+        if len(statement.key) not in _KEY_B[kind]:
             raise RemoteError("the key does not fit the kind")
     elif statement.key != key_of(statement.owner, kind, body, decode_body(kind, body)):
         raise RemoteError("the key does not fit the body")
@@ -165,9 +169,14 @@ def check_form(statement: Statement) -> None:
 
 def key_of(owner: bytes, kind: str, data: bytes, body: AnyBody) -> bytes:
     """The key a statement of a known kind must carry for its body."""
-    if isinstance(body, NetworkBody | EndpointBody | RequestBody):
+    if isinstance(body, NetworkBody | EndpointBody | RequestBody | RevokeBody | AllowBody):
         return body.key
     return grant_id(owner, data) if kind == GRANT else b""
+
+
+def travel(kind: str) -> int:
+    """The order in which the statements of many owners travel: who they are, who may stay, all else."""
+    return 0 if kind == PEER else 1 if kind in AUTHORITY else 2
 
 
 def order(slot: Slot) -> tuple[int, str, bytes]:

@@ -7,7 +7,8 @@ a statement means never decides whether it is merged, and merging never raises. 
 function of the set itself, so that every peer ends at the same set:
 - the owner's manifest of incarnation k is satisfied (the slots held of k are the ones it counts): what is older and
   not lasting is void;
-- the owner's `left` of incarnation k: what is not newer is void, but the peer statement, grants and networks;
+- the owner's `left` of incarnation k: what is not newer is void, but the peer statement, grants, networks and what
+  `gossip.authority` judges by;
 - an owner over its quota keeps its first slots in `statements.order`.
 Flow: `gate` verifies -> `merge` -> changes, which `gossip.node` persists, pushes and interprets.
 Reference: design §5.
@@ -16,18 +17,21 @@ Reference: design §5.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2s
 
 from gossip import limits
-from gossip.bodies import LEFT, MANIFEST, PEER, ManifestBody, decode_body
+from gossip.bodies import AUTHORITY, GRANT, LEFT, MANIFEST, NETWORK, PEER, ManifestBody, decode_body
 from gossip.errors import RemoteError
-from gossip.statements import Slot, Statement, order
+from gossip.packing import Packer
+from gossip.statements import Slot, Statement, order, travel
 
 Proof = tuple[Statement, Statement]
 Rank = tuple[int, str, bytes]
+
+_NO_PROOFS: Mapping[int, Proof] = {}
 
 
 class Standing(Enum):
@@ -48,14 +52,47 @@ class Change:
     new: Statement | None
 
 
-@dataclass(slots=True)
 class Owner:
-    """What is held of one owner. `settled` is the newest incarnation whose manifest was satisfied."""
+    """What is held of one owner. `settled` is the newest incarnation whose manifest was satisfied.
 
-    held: dict[Slot, Statement] = field(default_factory=dict)
-    proofs: dict[int, Proof] = field(default_factory=dict)
-    settled: int = -1
-    ranked: list[Rank] = field(default_factory=list)  # the slots in order, kept only while the owner is at its quota
+    Its statements are packed while it is at rest; asking for `held` wakes it. `ranked`: the slots in order, kept only
+    while the owner is at its quota.
+    """
+
+    __slots__ = ("_awake", "_held", "_packed", "_packer", "proofs", "ranked", "settled")
+
+    def __init__(self, packer: Packer, awake: dict[int, Owner]) -> None:
+        self._packer = packer
+        self._awake = awake
+        self._held: dict[Slot, Statement] | None = None
+        self._packed = b""
+        self.proofs: Mapping[int, Proof] = _NO_PROOFS
+        self.settled = -1
+        self.ranked: list[Rank] | None = None
+
+    @property
+    def held(self) -> dict[Slot, Statement]:
+        """Its statements by slot. Valid until the owner rests: not to be kept beyond the step."""
+        if self._held is None:
+            self._held = {statement.slot: statement for statement in self._packer.unpack(self._packed)}
+            self._packed = b""
+            self._awake[id(self)] = self
+            if len(self._awake) > limits.AWAKE_OWNERS:
+                next(iter(self._awake.values())).rest()
+        return self._held
+
+    def first(self) -> Statement | None:
+        """The first of its statements in order, which its peer statement is if there is one; wakes nobody."""
+        if self._held is not None:
+            return self._held.get((PEER, b"")) or next(iter(self.in_order()), None)
+        return next(self._packer.unpack(self._packed), None)
+
+    def rest(self) -> None:
+        """Pack the statements."""
+        if self._held is not None:
+            self._packed = self._packer.pack(self.in_order())
+            self._held = None
+            del self._awake[id(self)]
 
     def left(self) -> int:
         """The incarnation in which the owner left, or -1."""
@@ -82,6 +119,8 @@ class View:
 
     def __init__(self) -> None:
         self.owners: dict[bytes, Owner] = {}
+        self._packer = Packer()
+        self._awake: dict[int, Owner] = {}
 
     def get(self, owner: bytes, slot: Slot) -> Statement | None:
         """The statement held for that slot."""
@@ -89,10 +128,20 @@ class View:
         return None if entry is None else entry.held.get(slot)
 
     def statements(self) -> list[Statement]:
-        """Every statement, peers first, else by owner."""
-        entries = [(owner, self.owners[owner].in_order()) for owner in sorted(self.owners)]
-        peers = [s for _, held in entries for s in held if s.kind == PEER]
-        return peers + [s for _, held in entries for s in held if s.kind != PEER]
+        """Every statement: peers first, then what says who may stay, then the rest; each by owner."""
+        by_owner = [statement for owner in sorted(self.owners) for statement in self.owners[owner].in_order()]
+        return sorted(by_owner, key=lambda statement: travel(statement.kind))
+
+    def peer(self, owner: bytes) -> Statement | None:
+        """What the owner says of itself; as `get`, but costs an owner at rest none of it."""
+        entry = self.owners.get(owner)
+        first = None if entry is None else entry.first()
+        return first if first is not None and first.kind == PEER else None
+
+    def rest(self) -> None:
+        """Nobody asks for anything now: hold all of it packed (gossip.packing)."""
+        for entry in list(self._awake.values()):
+            entry.rest()
 
     def standing(self, statement: Statement) -> Standing:
         """Whether merging the statement would change anything."""
@@ -106,7 +155,7 @@ class View:
             return Standing.NEWER if statement.version > held.version else Standing.OLD
         if _void(entry, statement):
             return Standing.OLD
-        full = bool(entry.ranked) and order(statement.slot) > entry.ranked[-1]
+        full = entry.ranked is not None and order(statement.slot) > entry.ranked[-1]
         return Standing.OLD if full else Standing.NEWER
 
     def merge(self, statement: Statement) -> list[Change]:
@@ -114,7 +163,9 @@ class View:
         standing = self.standing(statement)
         if standing is Standing.OLD:
             return []
-        entry = self.owners.setdefault(statement.owner, Owner())
+        entry = self.owners.get(statement.owner)
+        if entry is None:
+            entry = self.owners[statement.owner] = Owner(self._packer, self._awake)
         held = entry.held.get(statement.slot)
         if held is not None and standing is Standing.TWIN:
             if held.blob != statement.blob:
@@ -122,7 +173,7 @@ class View:
             if held.digest < statement.digest:
                 return []
         entry.held[statement.slot] = statement
-        if held is None and entry.ranked:
+        if held is None and entry.ranked is not None:
             insort(entry.ranked, order(statement.slot))
         return [Change(statement.owner, statement.slot, held, statement), *_sweep(entry, statement)]
 
@@ -150,9 +201,8 @@ def _convict(entry: Owner, first: Statement, second: Statement) -> bool:
     if first.incarnation in entry.proofs:
         return False
     pair = sorted((first, second), key=lambda statement: statement.digest)
-    entry.proofs[first.incarnation] = (pair[0], pair[1])
-    for incarnation in sorted(entry.proofs)[: -limits.MAX_PROOFS_PER_OWNER]:
-        del entry.proofs[incarnation]
+    proofs = {**entry.proofs, first.incarnation: (pair[0], pair[1])}
+    entry.proofs = {incarnation: proofs[incarnation] for incarnation in sorted(proofs)[-limits.MAX_PROOFS_PER_OWNER :]}
     return first.incarnation in entry.proofs
 
 
@@ -162,7 +212,7 @@ def _void(entry: Owner, statement: Statement) -> bool:
     return statement.kind not in (*_AFTER_LEAVING, LEFT) and statement.incarnation <= entry.left()
 
 
-_AFTER_LEAVING = (PEER, "grant", "network")
+_AFTER_LEAVING = (PEER, GRANT, NETWORK, *AUTHORITY)
 
 
 def _sweep(entry: Owner, merged: Statement) -> list[Change]:
@@ -172,10 +222,10 @@ def _sweep(entry: Owner, merged: Statement) -> list[Change]:
         gone = [slot for slot, statement in entry.held.items() if _void(entry, statement)]
     changes = [Change(merged.owner, slot, entry.held.pop(slot), None) for slot in gone]
     if gone:
-        entry.ranked = []
+        entry.ranked = None
     if len(entry.held) >= limits.MAX_STATEMENTS_PER_OWNER and not entry.ranked:
         entry.ranked = sorted(map(order, entry.held))
-    while len(entry.held) > limits.MAX_STATEMENTS_PER_OWNER:
+    while entry.ranked and len(entry.held) > limits.MAX_STATEMENTS_PER_OWNER:
         _, kind, key = entry.ranked.pop()
         changes.append(Change(merged.owner, (kind, key), entry.held.pop((kind, key)), None))
     return changes

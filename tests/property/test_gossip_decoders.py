@@ -16,7 +16,7 @@ from gossip.codec import Delta
 from gossip.errors import RemoteError
 from gossip.node import Node
 from gossip.statements import author
-from tests.sim.world import MESH, admit, identity_of, peer_body, sign_as, verify
+from tests.sim.people import MESH, admit, identity_of, peer_body, sign_as, verify
 
 KINDS = (
     bodies.PEER,
@@ -27,6 +27,7 @@ KINDS = (
     bodies.MANIFEST,
     bodies.LEFT,
     bodies.REQUEST,
+    *bodies.AUTHORITY,
 )
 DEEP = b"\x91" * 50_000
 

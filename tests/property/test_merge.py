@@ -12,7 +12,7 @@ from gossip.codec import Delta, Digest, Owners, Proofs, Want, decode
 from gossip.spread import Spread
 from gossip.statements import Slot, Statement, author, parse
 from gossip.view import View, manifest_of
-from tests.sim.world import MESH, identity_of, sign_as
+from tests.sim.people import MESH, identity_of, sign_as
 
 OWNERS = [identity_of(name) for name in ("a", "b", "c")]
 SLOTS: list[Slot] = [("note", b"1"), ("note", b"2"), ("memo", b""), ("grantlike", b"x")]

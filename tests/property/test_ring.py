@@ -11,7 +11,7 @@ from gossip.bodies import GRANT, Grant, encode_body, grant_id
 from gossip.ipam.allocator import Allocator
 from gossip.ipam.ranges import aligned_block, network_of
 from gossip.ipam.ring import Deed, Ring
-from tests.sim.world import identity_of
+from tests.sim.people import identity_of
 
 PEERS = [identity_of(f"p{n}") for n in range(4)]
 POOL = network_of("10.0.0.0/26")

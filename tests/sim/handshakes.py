@@ -21,8 +21,8 @@ from crypto.keys import StaticKey
 from crypto.primitives import Suite
 from crypto.secret import MeshSecret
 from meshnet.boundary import Address, ProgressRow
-from meshnet.control.peer_output import DropSession, InstallSession, Output, ReserveStamps, SendDatagram
-from meshnet.control.peers import Peers
+from meshnet.control.handshakes.peer_output import DropSession, InstallSession, Output, ReserveStamps, SendDatagram
+from meshnet.control.handshakes.peers import Peers
 from tests.sim.clock import Clock
 from tests.sim.invariants import InvariantBroken
 from tests.sim.model_forwarder import NOWHERE, ModelForwarder
@@ -40,6 +40,8 @@ class World:
         self.loss = self.rng.choice([0.0, 0.1, 0.3])
         self.double = self.rng.choice([0.0, 0.3])
         self.delay_s = self.rng.choice([0.02, 0.4, 1.2])
+        self.beginner: int | None = None
+        """The number of the one host whose initiations come through, as with a firewall before the others."""
         self.keyring = Keyring(MeshSecret(0, self.rng.randbytes(32)))
         self.installed: set[bytes] = set()
         """Every sending key a forwarder was ever given."""
@@ -100,7 +102,7 @@ class Host:
     """A control side under test, a forwarder with the real one's key slots, a disk and a wall clock."""
 
     def __init__(self, world: World, number: int) -> None:
-        self.world = world
+        self.world, self.number = world, number
         self.identity = bytes([number + 1]) * 32
         self.address: Address = (f"192.0.2.{number + 1}", 6799)
         self.local = Local(world.keyring.current.key[:16], Suite.AESGCM, world.keyring, self._static())
@@ -191,7 +193,8 @@ class Host:
         self._arm()
 
     def _send(self, address: Address, data: bytes) -> None:
-        self.world.carry(address, lambda host: host.forwarder.admit(self.address, data))
+        if data[0] != TYPE_INITIATION or self.world.beginner in (None, self.number):
+            self.world.carry(address, lambda host: host.forwarder.admit(self.address, data))
 
     def _know(self, said: Statement) -> None:
         if self.peers is not None:

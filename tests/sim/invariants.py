@@ -35,6 +35,10 @@ def check_always(world: World) -> None:
             if name in names:
                 raise InvariantBroken(f"network {name} is held by {names[name]} and {host.name}")
             names[name] = host.name
+        if host.forgot:
+            raise InvariantBroken(f"{host.name} was told that {host.forgot[0].hex()[:8]} is out, and forgot it")
+        if host.clones_told:
+            raise InvariantBroken(f"{host.name} believes in a clone of itself")
         late = [what for what, until in host.waiting.items() if host.up and world.clock.now > until + PATIENCE_S]
         if late:
             raise InvariantBroken(f"{host.name} was never answered about {late}")
@@ -46,7 +50,10 @@ def check_always(world: World) -> None:
 
 def check_rest(world: World) -> None:
     """All views are equal, whole and what the host sides were told."""
-    staying = [host for host in world.hosts if not host.left]
+    out = [view.identity for view in world.hosts[0].node.peers() if view.revoked]
+    staying = [host for host in world.hosts if not host.left and host.identity not in out]
+    if not staying:
+        raise InvariantBroken("nobody is left of the mesh")
     first = staying[0]
     for host in staying:
         if not host.up or not host.joined:
@@ -55,13 +62,14 @@ def check_rest(world: World) -> None:
             raise InvariantBroken(f"{host.name} and {first.name} hold different statements")
         if _understanding(host.node) != _understanding(first.node):
             raise InvariantBroken(f"{host.name} and {first.name} understand the same statements differently")
-        views = [view for view in host.node.peers() if not view.left]
+        views = [view for view in host.node.peers() if not view.left and not view.revoked]
         unreached = [view.body.name for view in views if not view.reachable]
         if unreached or len(views) != len(staying):
             raise InvariantBroken(f"{host.name} does not reach {unreached} of {len(views)} peers")
         _check_told(host)
+        _check_barred(host)
     _check_tiling(first)
-    _check_names(world, first)
+    _check_names(world, first, out)
     _check_endpoints(staying)
 
 
@@ -71,13 +79,22 @@ def _networks(node: Node) -> list[int]:
 
 def _understanding(node: Node) -> list[object]:
     ranges = [(network, node.ranges(network)) for network in _networks(node)]
-    return [node.endpoints(), node.networks(), node.names(), node.registrar(), ranges]
+    judged = [(view.identity, view.revoked, node.roles(view.identity)) for view in node.peers()]
+    acts = [node.revocations(), node.allowed(), node.rotation()]
+    return [node.endpoints(), node.networks(), node.names(), node.registrar(), ranges, judged, acts]
 
 
 def _check_told(host: Host) -> None:
     others = [(owner, body) for owner, body in host.node.endpoints() if owner != host.identity]
-    if [(key[0], body) for key, body in sorted(host.told.items())] != others:
+    told = [(key[0], body) for key, body in sorted(host.told.items()) if key[0] != host.identity]
+    if told != others:
         raise InvariantBroken(f"{host.name} was told of other endpoints than it knows")
+
+
+def _check_barred(host: Host) -> None:
+    barred = [view.identity for view in host.node.peers() if view.revoked]
+    if sorted(host.barred) != barred:
+        raise InvariantBroken(f"{host.name} was told of other peers that are out than it knows")
 
 
 def _check_tiling(host: Host) -> None:
@@ -94,13 +111,13 @@ def _check_tiling(host: Host) -> None:
             raise InvariantBroken(f"the ranges of network {network} end before the pool")
 
 
-def _check_names(world: World, host: Host) -> None:
+def _check_names(world: World, host: Host, out: list[bytes]) -> None:
     """One network for a name, the one that everybody was answered with who asked for it; and somebody gives numbers."""
     known = {body.name: body for body in host.node.networks()}
     if len(known) != len(host.node.networks()):
         raise InvariantBroken("two networks have one name")
     for each in world.hosts:
-        for body in each.answered:
+        for body in each.answered if each.identity not in out else []:
             if body.number not in world.removed and known.get(body.name) != body:
                 raise InvariantBroken(f"{each.name} was answered with a network {body.name} that is not the mesh's")
     registrar = host.node.registrar()

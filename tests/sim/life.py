@@ -17,7 +17,7 @@ def live(seed: int, size: int = SIZE, steps: int = STEPS) -> World:
     """Run one life; raises InvariantBroken."""
     world = World(seed, size)
     world.hosts[0].start()
-    world.crash_chance = CRASH_CHANCE
+    world.crash_chance, world.harsh = CRASH_CHANCE, True
     for host in world.hosts[1:]:
         world.clock.after(world.rng.uniform(0, steps * STEP_S / 2), host.begin)
     leaver = world.hosts[0] if world.rng.random() < 0.5 else world.rng.choice(world.hosts)

@@ -16,7 +16,7 @@ from crypto.handshake import TYPE_INITIATION, handshake_keys, mac1
 from crypto.primitives import Suite
 from crypto.session import HEADER_BYTES, TAG_BYTES, Opener, Sealer
 from meshnet.boundary import Address, ProgressRow, SessionRow
-from meshnet.control.peer_output import InstallSession
+from meshnet.control.handshakes.peer_output import InstallSession
 from meshnet.forwarder.table import REJECT_AFTER_S, Peer, Session
 from tests.sim.invariants import InvariantBroken
 

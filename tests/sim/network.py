@@ -1,8 +1,8 @@
 """The underlay between simulated hosts: streams with delay, cuts, partitions and silence.
 
-Rule: a stream delivers in order or breaks, as TCP does. A partition swallows what is under way and leaves both ends
-believing in the stream until their heartbeats tell them; a cut tells both ends; what a host sent before it died
-arrives. Delays are drawn from the world's rng.
+Rule: a stream delivers in order or breaks, as TCP does; it may break in one direction only. A partition swallows what
+is under way and leaves both ends believing in the stream until their heartbeats tell them; a cut tells both ends; what
+a host sent before it died arrives. Delays are drawn from the world's rng.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Stream:
     ends: tuple[End, End]
     broken: bool = False
     closed: bool = False
+    mute: int | None = None
+    """The host whose packets are lost while the other's arrive."""
 
     def other(self, host: int) -> End:
         """The end that is not that host's."""
@@ -75,13 +77,13 @@ class Network:
     def send(self, host: int, link: int, message: bytes) -> None:
         """Send on a stream; nothing happens on one that is over."""
         stream = self.streams.get((host, link))
-        if stream is None or stream.broken or stream.closed:
+        if stream is None or stream.broken or stream.closed or stream.mute == host:
             return
         end = stream.other(host)
         end.arrives_at = max(self.clock.now + self.delay(), end.arrives_at)
 
         def deliver() -> None:
-            if not stream.broken:
+            if not stream.broken and stream.mute != host:
                 end.receive(message)
 
         self.clock.at(end.arrives_at, deliver)
@@ -92,18 +94,27 @@ class Network:
         if stream is None:
             return
         other = stream.other(host)
-        if not stream.broken and not stream.closed and not silently:
+        if not stream.broken and not stream.closed and not silently and stream.mute != host:
             other.arrives_at = max(self.clock.now + self.delay(), other.arrives_at)
             self.clock.at(other.arrives_at, other.down)
         stream.closed = True
 
+    def mute(self) -> None:
+        """From now on one end of a random stream is not heard by the other, and neither is told."""
+        key = self._any()
+        if key is not None:
+            self.streams[key].mute = key[0]
+
     def cut(self) -> None:
         """Break a random stream, both ends hearing of it."""
-        whole = [key for key, stream in sorted(self.streams.items()) if not stream.closed]
-        if whole:
-            host, link = self.rng.choice(whole)
-            stream = self.streams[host, link]
+        key = self._any()
+        if key is not None:
+            stream = self.streams[key]
             stream.closed = stream.broken = True
             for end in stream.ends:
                 self.streams.pop((end.host, end.link), None)
                 self.clock.after(self.delay(), end.down)
+
+    def _any(self) -> tuple[int, int] | None:
+        whole = [key for key, stream in sorted(self.streams.items()) if not stream.closed]
+        return self.rng.choice(whole) if whole else None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from meshnet.control.answering import RACE_S
-from meshnet.control.peers import Peers
-from tests.sim.handshake_life import YEARS_10_NS
+from meshnet.control.handshakes.answering import RACE_S
+from meshnet.control.handshakes.peers import Peers
+from tests.sim.handshake_life import AGREED_S, YEARS_10_NS
 from tests.sim.handshakes import Host, World
 
 
@@ -94,6 +94,15 @@ def test_both_forwarders_restarted_at_once_are_back_within_two_seconds(seed: int
     one.restart_forwarder()
     two.restart_forwarder()
     assert world.run(2.0, world.matching)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sessions_are_made_again_when_only_one_end_s_initiations_come_through(seed: int) -> None:
+    world, one, two = talking(seed)
+    world.beginner = seed % 2
+    for host in (one, two):
+        host.restart_forwarder()
+        assert world.run(AGREED_S, world.matching)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -6,10 +6,12 @@ import os
 
 import pytest
 
+from tests.sim.corpus import CORPUS
 from tests.sim.life import live
 from tests.sim.world import World
 
-SEEDS = [int(os.environ["MESHNET_SEED"])] if "MESHNET_SEED" in os.environ else list(range(50))
+CHOSEN = [int(os.environ["MESHNET_SEED"])] if "MESHNET_SEED" in os.environ else range(200)
+SEEDS = list(dict.fromkeys([*CORPUS, *CHOSEN]))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -7,16 +7,16 @@ sent), or when all of the step is done. A host restarts from its store alone. Ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from hashlib import blake2s
+from collections.abc import Sequence
 from random import Random
 
 from gossip import limits
-from gossip.bodies import GRANT, REQUEST, EndpointBody, NetworkBody, PeerBody
+from gossip.bodies import GRANT, REQUEST, EndpointBody, NetworkBody
 from gossip.bodies import NETWORK as NETWORK_KIND
 from gossip.errors import Refusal
 from gossip.events import (
     SPACE_STATEMENT,
+    Cloned,
     CloseLink,
     Dial,
     EndpointGone,
@@ -27,51 +27,21 @@ from gossip.events import (
     NetworkGone,
     NetworkSettled,
     Output,
+    PeerRevoked,
+    PeerSeen,
+    Readmitted,
 )
 from gossip.node import Node
 from gossip.statements import parse
 from tests.sim.clock import Clock
 from tests.sim.network import End, Network
+from tests.sim.people import MESH, admit, identity_of, mac_of, peer_body, sign_as, verify
 
-MESH = b"simulated mesh.."
 NETWORK = NetworkBody(1, "default", ["10.0.0.0/24"], 1500)
 JOIN_RETRY_S = 1.0
 GIVING_FACTOR = 100  # a step that gives addresses away is so much likelier to be struck
 CLAIMING_FACTOR = 20  # and so is one that asks, grants or founds
 NAMES = ("web", "db", "cache", "queue")
-
-
-def identity_of(name: str) -> bytes:
-    """The identity of a simulated peer."""
-    return blake2s(name.encode()).digest()
-
-
-def sign_as(identity: bytes) -> Callable[[bytes], bytes]:
-    """A stand-in for a signature that only its owner makes in these tests, and that is fast."""
-    return lambda message: blake2s(message, key=identity).digest() * 2
-
-
-def verify(identity: bytes, message: bytes, signature: bytes) -> bool:
-    """The check of `sign_as`."""
-    return signature == blake2s(message, key=identity).digest() * 2
-
-
-def certificate(identity: bytes) -> bytes:
-    """A stand-in for a certificate."""
-    return b"certificate of " + identity
-
-
-def admit(identity: bytes, chain: Sequence[bytes]) -> None:
-    """The check of `certificate` chains: the own one first, the founder's last."""
-    if chain[0] != certificate(identity) or chain[-1] != certificate(identity_of("h0")):
-        raise ValueError("not a member")
-
-
-def peer_body(name: str, *addresses: str, boot: int = 0) -> PeerBody:
-    """A peer's statement; "h0" is the founder."""
-    identity, founder = identity_of(name), identity_of("h0")
-    chain = [certificate(identity)] if identity == founder else [certificate(identity), certificate(founder)]
-    return PeerBody(name, list(addresses), bytes(32), chain, boot.to_bytes(8, "big"), "1")
 
 
 class Host:
@@ -92,9 +62,20 @@ class Host:
         self.refused: list[Refusal] = []
         self.waiting: dict[object, float] = {}
         self.told: dict[tuple[bytes, int, bytes], EndpointBody] = {}
+        self.barred: dict[bytes, None] = {}
+        """Who counts no longer, as this host was told."""
+        self.forgot: list[bytes] = []
+        """Whom it was told to turn away, and knew nothing of after a restart."""
+        self.clones_told = 0
+        self._untold = False
         self._timer_at = float("inf")
-        self._links = 0
+        self._links, self.ahead = 0, 0.0
         self.node = self.load()
+
+    @property
+    def now(self) -> float:
+        """This host's own clock, which goes forward at times while the host sleeps."""
+        return self.world.clock.now + self.ahead
 
     def load(self) -> Node:
         """A node as it would come back from the store."""
@@ -118,11 +99,14 @@ class Host:
         self.waiting = {}
         self._timer_at = float("inf")
         self.node = self.load()
-        body = peer_body(self.name, f"{self.name}:6799", boot=self.life)
-        if not self.apply(self.node.start(body, self.world.clock.now)):
+        self.forgot += [] if self._untold else [peer for peer in self.barred if not self.node.barred(peer)]
+        self.barred, self._untold = {}, False
+        chain = self.world.chains.get(self.name, ())
+        body = peer_body(self.name, f"{self.name}:6799", boot=self.life, chain=chain)
+        if not self.apply(self.node.start(body, self.now)):
             return
         if self.index == 0 and not self.node.networks():
-            self.apply(self.node.found_network(NETWORK, self.world.clock.now))
+            self.apply(self.node.found_network(NETWORK, self.now))
         elif not self.joined:
             self.world.join(self)
 
@@ -151,13 +135,14 @@ class Host:
             else:
                 self.store[put.space, put.key] = put.value
         if strike == "after":
+            self._untold = True
             self.crash()
             return False
         for link, message in output.send:
             self.world.network.send(self.index, link, message)
         for event in output.tell:
             self._hear(event)
-        self._arm()
+        self.arm()
         if strike == "done":
             self.crash()
         return True
@@ -169,12 +154,12 @@ class Host:
 
         def receive(message: bytes) -> None:
             if self.up and self.life == life:
-                self.apply(self.node.receive(link, message, world.clock.now))
+                self.apply(self.node.receive(link, message, self.now))
 
         def down() -> None:
             world.network.streams.pop((self.index, link), None)
             if self.up and self.life == life:
-                self.apply(self.node.link_down(link, world.clock.now))
+                self.apply(self.node.link_down(link, self.now))
 
         return End(self.index, life, link, receive, down)
 
@@ -187,6 +172,14 @@ class Host:
             self.told[event.owner, event.body.network, event.body.mac] = event.body
         elif isinstance(event, EndpointGone):
             self.told.pop((event.owner, event.network, event.mac), None)
+        elif isinstance(event, PeerRevoked):
+            self.barred[event.peer] = None
+        elif isinstance(event, PeerSeen):
+            self.barred.pop(event.peer, None)
+        elif isinstance(event, Readmitted):
+            self.barred.pop(self.identity)
+        elif isinstance(event, Cloned):
+            self.clones_told += 1
         elif isinstance(event, NetworkSettled):
             self.waiting.pop(event.name, None)
             self._founded(event.answer)
@@ -202,7 +195,9 @@ class Host:
 
     def create(self, name: str, pools: Sequence[str]) -> None:
         """Found a network."""
-        output, answer = self.node.create_network(name, pools, None, self.world.clock.now)
+        if self.node.barred(self.identity):
+            return
+        output, answer = self.node.create_network(name, pools, None, self.now)
         if answer is None:
             self.waiting[name] = self.world.clock.now + limits.CLAIM_S
         if self.apply(output):
@@ -211,7 +206,7 @@ class Host:
     def remove(self, number: int) -> None:
         """Remove a network, if it may be."""
         try:
-            output = self.node.remove_network(number, self.world.clock.now)
+            output = self.node.remove_network(number, self.now)
         except Refusal:
             return
         self.world.removed[number] = None
@@ -219,7 +214,7 @@ class Host:
 
     def leave(self) -> None:
         """Leave for good; a crash on the way leaves it half done, and the host a member after its return."""
-        if self.apply(self.node.leave(self.world.clock.now)):
+        if self.apply(self.node.leave(self.now)):
             self.left = True
             self.attached = {}
 
@@ -231,7 +226,9 @@ class Host:
 
     def attach(self, endpoint: bytes, network: int = 1) -> None:
         """Lease an address and announce the endpoint, as two steps or, when the lease must wait, later."""
-        output, answer = self.node.allocate(network, endpoint, self.world.clock.now)
+        if self.node.barred(self.identity):
+            return
+        output, answer = self.node.allocate(network, endpoint, self.now)
         if answer is None:
             self.waiting.setdefault((network, endpoint), self.world.clock.now + limits.CLAIM_S)
         if self.apply(output) and isinstance(answer, Lease):
@@ -243,38 +240,34 @@ class Host:
         self.attached[endpoint] = lease
         body = EndpointBody(lease.network, mac_of(endpoint), [(lease.address, lease.number)], endpoint.hex())
         try:
-            self.apply(self.node.set_endpoint(body, self.world.clock.now))
+            self.apply(self.node.set_endpoint(body, self.now))
         except Refusal as refusal:
-            if refusal.code != "unknown-network":
+            if refusal.code not in ("unknown-network", "revoked"):
                 raise
             del self.attached[endpoint]
 
     def detach(self, endpoint: bytes) -> None:
         """Withdraw the endpoint and end its lease, as two steps."""
         network = self.attached[endpoint].network
-        if not self.apply(self.node.drop_endpoint(network, mac_of(endpoint), self.world.clock.now)):
+        if not self.apply(self.node.drop_endpoint(network, mac_of(endpoint), self.now)):
             return
-        if self.apply(self.node.release(network, endpoint, self.world.clock.now)):
+        if self.apply(self.node.release(network, endpoint, self.now)):
             del self.attached[endpoint]
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """Set the timer that the node wants."""
         timer = self.node.next_timer()
-        if timer is None or timer[0] >= self._timer_at:
+        if timer is None or timer[0] - self.ahead >= self._timer_at:
             return
-        at, life = max(timer[0], self.world.clock.now + 1e-6), self.life
+        at, life = max(timer[0] - self.ahead, self.world.clock.now + 1e-6), self.life
         self._timer_at = at
 
         def ring() -> None:
             if self.up and self.life == life and self._timer_at == at:
                 self._timer_at = float("inf")
-                self.apply(self.node.handle_timer(self.world.clock.now))
+                self.apply(self.node.handle_timer(self.now))
 
         self.world.clock.at(at, ring)
-
-
-def mac_of(endpoint: bytes) -> bytes:
-    """An endpoint's MAC."""
-    return b"\x02" + blake2s(endpoint, digest_size=5).digest()
 
 
 class World:
@@ -289,7 +282,9 @@ class World:
         self.strike_at: tuple[int, str] | None = None
         """Strike exactly that step of those that write, counted from 1, and in which way."""
         self.removed: dict[int, None] = {}
-        self._giving = False
+        self.chains: dict[str, Sequence[bytes]] = {}
+        """The certificates of hosts that the founder did not let in without a role."""
+        self._giving = self.harsh = False
         self._endpoints = 0
         self.hosts = [Host(self, index) for index in range(size)]
         self._by_identity = {host.identity: host for host in self.hosts}
@@ -325,9 +320,9 @@ class World:
                 return
             here, there = host.end_of_link(), other.end_of_link()
             self.network.open(here, there)
-            other.apply(other.node.link_up(there.link, host.identity, False, self.clock.now))
+            other.apply(other.node.link_up(there.link, host.identity, False, other.now))
             if host.up:
-                host.apply(host.node.link_up(here.link, other.identity, True, self.clock.now))
+                host.apply(host.node.link_up(here.link, other.identity, True, host.now))
 
         self.clock.after(2 * self.network.delay(), connect)
 
@@ -339,14 +334,14 @@ class World:
         ]
 
         def reply(statements: list[bytes]) -> None:
-            if host.up and host.life == life and host.apply(host.node.absorb(statements, self.clock.now)):
+            if host.up and host.life == life and host.apply(host.node.absorb(statements, host.now)):
                 host.joined = True
 
         if members:
             issuer = self.rng.choice(members)
             self._giving = True
             try:
-                done = issuer.apply(issuer.node.donate(1, host.identity, self.clock.now))
+                done = issuer.apply(issuer.node.donate(1, host.identity, issuer.now))
             except Refusal:
                 done = issuer.up and bool(issuer.node.networks())
             self._giving = False
@@ -364,6 +359,7 @@ class World:
         """One random act of an operator or of fate."""
         host = self.rng.choice(self.hosts)
         acts = {"attach": 10, "detach": 4, "create": 4, "remove": 1, "crash": 1, "cut": 2, "partition": 1, "heal": 2}
+        acts |= {"mute": 2, "leap": 1} if self.harsh else {}
         act = self.rng.choices(list(acts), list(acts.values()))[0]
         serving = host.up and not host.left and bool(host.node.networks())
         if act == "attach" and serving:
@@ -383,6 +379,11 @@ class World:
             self.network.cut()
         elif act == "partition":
             self.network.partition({each.index: self.rng.randrange(2) for each in self.hosts})
+        elif act == "mute":
+            self.network.mute()
+        elif act == "leap" and host.up:
+            host.ahead += self.rng.choice((5.0, 60.0, 86_400.0))
+            host.arm()
         elif act == "heal":
             self.network.partition({})
 

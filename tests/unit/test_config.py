@@ -51,6 +51,12 @@ def test_advertise_takes_the_given_port() -> None:
     assert config.parse_advertise("192.0.2.1:7001", 7000) == HostPort("192.0.2.1", 7001)
 
 
+def test_an_address_has_one_spelling_and_a_port() -> None:
+    assert str(config.parse_address("192.0.2.1")) == f"192.0.2.1:{config.DEFAULT_PORT}"
+    assert str(config.parse_address("[2001:DB8:0::7]:7001")) == "[2001:db8::7]:7001"
+    assert str(config.parse_address("2001:db8::7")) == f"[2001:db8::7]:{config.DEFAULT_PORT}"
+
+
 BAD: list[tuple[Callable[[str], object], str, list[str]]] = [
     (
         config.parse_listen,
@@ -62,6 +68,7 @@ BAD: list[tuple[Callable[[str], object], str, list[str]]] = [
         "--advertise",
         ["", "0.0.0.0", "[::]:6799", "224.0.0.1:1", "*", "a.example", "1.2.3.4:+1"],
     ),
+    (config.parse_address, "the address", ["", "0.0.0.0", "[::]:1", "224.0.0.1:1", "*", "a.example", "1.2.3.4:0"]),
     (config.parse_name, "--name", ["", "-a", "a-", "A", "a_b", "a" * 64, "a\n", "ä"]),
     (
         config.parse_range,

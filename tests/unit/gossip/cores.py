@@ -10,7 +10,7 @@ from gossip.bodies import NetworkBody, PeerBody
 from gossip.events import Event, Output
 from gossip.node import Node
 from gossip.statements import Slot, Statement, Version, author, parse
-from tests.sim.world import MESH, admit, identity_of, peer_body, sign_as, verify
+from tests.sim.people import MESH, admit, identity_of, peer_body, sign_as, verify
 
 DEFAULT = NetworkBody(1, "default", ["10.32.0.0/12"], 1500)
 E = TypeVar("E")
@@ -19,7 +19,9 @@ E = TypeVar("E")
 class Core:
     """A node with its store, and all events it ever told."""
 
-    def __init__(self, name: str, stored: dict[tuple[str, bytes], bytes] | None = None) -> None:
+    def __init__(
+        self, name: str, stored: dict[tuple[str, bytes], bytes] | None = None, *, rolled_back: bool = False
+    ) -> None:
         self.name = name
         self.identity = identity_of(name)
         self.store = dict(stored or {})
@@ -33,6 +35,7 @@ class Core:
             admit=admit,
             rng=Random(name),
             stored=[(space, key, value) for (space, key), value in self.store.items()],
+            rolled_back=rolled_back,
         )
 
     def take(self, output: Output) -> None:
@@ -57,6 +60,10 @@ class Core:
     def again(self) -> Core:
         """The node as it comes back from its store."""
         return Core(self.name, self.store)
+
+    def rolled_back(self, stored: dict[tuple[str, bytes], bytes]) -> Core:
+        """The node as it comes back from an older copy of its store, and knows that it is one."""
+        return Core(self.name, stored, rolled_back=True)
 
 
 def founder() -> Core:

@@ -5,7 +5,7 @@ import pytest
 from gossip.bodies import EndpointBody, NetworkBody
 from gossip.errors import Refusal
 from gossip.events import Lease
-from tests.sim.world import identity_of
+from tests.sim.people import identity_of
 from tests.unit.gossip.cores import DEFAULT, Core, founder, member
 
 SMALL = NetworkBody(1, "default", ["10.0.0.0/29"], 1500)

@@ -4,12 +4,17 @@ import msgspec
 import pytest
 
 from gossip.bodies import (
+    ALLOW,
+    DROP,
     ENDPOINT,
     GRANT,
     LINKS,
     NETWORK,
     PEER,
     REQUEST,
+    REVOKE,
+    SECRET,
+    AllowBody,
     AnyBody,
     EndpointBody,
     Grant,
@@ -17,11 +22,13 @@ from gossip.bodies import (
     NetworkBody,
     PeerBody,
     RequestBody,
+    RevokeBody,
+    SecretBody,
     decode_body,
     encode_body,
 )
 from gossip.errors import LocalError
-from tests.sim.world import peer_body
+from tests.sim.people import peer_body
 
 WHO = bytes(range(32))
 MAC = b"\x02abcde"
@@ -40,6 +47,11 @@ MAC = b"\x02abcde"
         (GRANT, Grant(1, 0, 2**32, WHO, 7, bytes(16), answers=bytes(8))),
         (REQUEST, RequestBody(WHO, 0, "web", b"", 0, bytes(8))),
         (REQUEST, RequestBody(WHO, 9, "", b"\x0a\0\0\1", 3, bytes(8))),
+        (REVOKE, RevokeBody(WHO, 0, "")),
+        (REVOKE, RevokeBody(WHO, 2**63 - 1, "x" * 120)),
+        (ALLOW, AllowBody(WHO)),
+        (ALLOW, AllowBody(b"")),
+        (SECRET, SecretBody(2**32 - 1, bytes(32), DROP)),
     ],
 )
 def test_bodies_survive_the_wire(kind: str, body: AnyBody) -> None:
@@ -80,6 +92,18 @@ def test_fields_a_later_version_appends_are_ignored() -> None:
         (REQUEST, RequestBody(WHO, 9, "web", b"", 0, bytes(8))),
         (REQUEST, RequestBody(WHO, 0, "-", b"", 0, bytes(8))),
         (REQUEST, RequestBody(WHO, 9, "", bytes(17), 0, bytes(8))),
+        (PEER, PeerBody("a", [], bytes(32), [b"c"], bytes(8), "1", [bytes(7)])),
+        (PEER, PeerBody("a", [], bytes(32), [b"c"], bytes(8), "1", [bytes(8)] * 4)),
+        (REVOKE, RevokeBody(bytes(31), 0, "")),
+        (REVOKE, RevokeBody(WHO, -1, "")),
+        (REVOKE, RevokeBody(WHO, 0, "x" * 121)),
+        (REVOKE, RevokeBody(WHO, 0, "two\nlines")),
+        (ALLOW, AllowBody(bytes(31))),
+        (ALLOW, AllowBody(bytes(33))),
+        (SECRET, SecretBody(2**32, bytes(32), DROP)),
+        (SECRET, SecretBody(1, bytes(31), DROP)),
+        (SECRET, SecretBody(1, bytes(32), DROP + 1)),
+        (SECRET, SecretBody(1, bytes(32), -1)),
     ],
 )
 def test_nonsense_is_never_signed(kind: str, body: AnyBody) -> None:
@@ -90,3 +114,11 @@ def test_nonsense_is_never_signed(kind: str, body: AnyBody) -> None:
 def test_a_grant_of_an_earlier_version_reads_as_one_without_name_and_answer() -> None:
     data = encode_body(GRANT, Grant(1, 0, 5, WHO, 1, bytes(16)))
     assert len(msgspec.msgpack.decode(data)) == 6, "and is written as that version wrote it: its id must not change"
+
+
+def test_a_peer_of_an_earlier_version_names_no_secrets() -> None:
+    shorter = msgspec.msgpack.decode(encode_body(PEER, peer_body("h1")))[:-1]
+    body = decode_body(PEER, msgspec.msgpack.encode(shorter))
+    assert isinstance(body, PeerBody) and body.secrets == []
+    tagged = msgspec.structs.replace(body, secrets=[b"tag-now.", b"tag-next"])
+    assert decode_body(PEER, encode_body(PEER, tagged)) == tagged

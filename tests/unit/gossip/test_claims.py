@@ -8,7 +8,7 @@ from gossip.errors import Refusal, RemoteError
 from gossip.events import NetworkGone, NetworkSeen, NetworkSettled
 from gossip.numbers import number_of
 from gossip.statements import parse
-from tests.sim.world import MESH, identity_of, mac_of
+from tests.sim.people import MESH, identity_of, mac_of
 from tests.unit.gossip.cores import Core, Wires, founder, member
 from tests.unit.gossip.test_node import three
 from tests.unit.gossip.test_shares import announce

@@ -2,21 +2,40 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from gossip import limits
+from gossip.bodies import LINKS, LinksBody, encode_body
+from gossip.codec import Beat, Delta, Digest, decode
 from gossip.contacts import Contacts
 from gossip.events import CloseLink, Dial, Output
 from gossip.roster import Roster
-from tests.sim.world import identity_of
-from tests.unit.gossip.cores import Core
+from gossip.statements import Statement, parse
+from tests.sim.people import identity_of
+from tests.unit.gossip.cores import Core, say
 
-PEER = identity_of("h1")
+PEER, OTHER = identity_of("h1"), identity_of("h2")
 
 
 def contacts() -> Contacts:
     core = Core("h0")
-    made = Contacts(core.node._replica, Roster(core.identity), Random(1))
+    made = Contacts(core.node._replica, Roster(core.identity, lambda peer: False, core.node._replica.view), Random(1))
     made.begin(0.0)
     return made
+
+
+def kinds(output: Output) -> list[tuple[int, type]]:
+    return [(link, type(decode(message))) for link, message in output.send]
+
+
+def news(output: Output) -> list[tuple[int, int]]:
+    """(link, seq) of every statement sent."""
+    messages = [(link, decode(message)) for link, message in output.send]
+    return [(link, parse(w).seq) for link, delta in messages if isinstance(delta, Delta) for w in delta.statements]
+
+
+def note(seq: int, key: bytes = b"") -> Statement:
+    return say("h9", ("note", key), (1, seq), b"x")
 
 
 def test_heartbeats_digests_and_silence_have_their_times() -> None:
@@ -26,23 +45,99 @@ def test_heartbeats_digests_and_silence_have_their_times() -> None:
     assert min(made.times(False))[0] <= limits.HEARTBEAT_S
     beat = Output()
     made.tick(beat, limits.HEARTBEAT_S)
-    assert len(beat.send) == 1
+    assert kinds(beat) == [(1, Beat)]
     dead = Output()
     made.tick(dead, limits.SILENCE_S)
     assert [type(event) for event in dead.tell] == [CloseLink] and made.links.all() == []
+
+
+def test_of_links_that_come_together_one_begins_its_exchange_at_once_and_all_soon() -> None:
+    made, out = contacts(), Output()
+    for number in range(3):
+        made.up(out, number, identity_of(f"p{number}"), True, 0.0)
+    assert kinds(out) == [(0, Digest)]
+    due = [at for at, name in made.times(False) if name == "link"]
+    assert due and due[0] <= 1.5 * limits.GREET_S
+    later = Output()
+    made.tick(later, 1.5 * limits.GREET_S)
+    assert [link for link, kind in kinds(later) if kind is Digest] == [1, 2]
+
+
+def test_news_leave_at_once_a_few_times_and_then_together() -> None:
+    made = contacts()
+    for number, peer in enumerate((PEER, OTHER)):
+        made.up(Output(), number, peer, False, 0.0)
+    for seq in range(limits.PUSH_AHEAD):
+        first = Output()
+        made.push(first, [(note(seq), 0)], [], 1.0)
+        assert news(first) == [(1, seq)], "not to where it came from"
+    second, third = Output(), Output()
+    made.push(second, [(note(20), 0), (note(30), None), (note(10, b"k"), None)], [], 1.0 + limits.PUSH_PACE_S / 2)
+    assert news(second) == []
+    [due] = [at for at, name in made.times(True) if name == "push"]
+    assert due <= 1.0 + limits.PUSH_PACE_S
+    made.push(third, [], [], due)
+    assert news(third) == [(0, 30), (0, 10), (1, 30), (1, 10)]
+    assert not [name for _, name in made.times(True) if name == "push"]
+
+
+def test_a_link_far_behind_gets_a_digest_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_PENDING", 2)
+    made, out = contacts(), Output()
+    made.up(out, 1, PEER, False, 0.0)
+    made.push(Output(), [(note(1, bytes([n])), None) for n in range(3)], [], 1.0)
+    later = Output()
+    made.tick(later, 1.0 + limits.RESUME_S)
+    assert (1, Digest) in kinds(later)
+
+
+def test_what_waits_for_a_link_that_is_parted_from_goes_out_before() -> None:
+    made, out = contacts(), Output()
+    made.up(out, 1, PEER, False, 0.0)
+    link = made.links.get(1)
+    assert link is not None
+    link.outbox.put(note(2))
+    made.part(out, link, "why", 1.0)
+    assert news(out) == [(1, 2)] and out.tell == [CloseLink(1, "why")] and made.links.get(1) is None
 
 
 def test_the_links_are_said_at_most_once_in_their_pace() -> None:
     made = contacts()
     made._replica.started = True
     made.up(Output(), 1, PEER, False, 0.0)
-    made.say_due(Output(), 0.0)
-    seq = made._replica.seq
-    made.lose(1, 0.1)
-    made.say_due(Output(), 0.1)
-    assert made._replica.seq == seq
-    made.say_due(Output(), limits.LINKS_PACE_S)
-    assert made._replica.seq == seq + 1
+    made.say_due(Output(), limits.LINKS_WAIT_S / 2)
+    assert made._replica.seq == 0, "others may come"
+    made.say_due(Output(), limits.LINKS_WAIT_S)
+    assert made._replica.seq == 1
+    made.lose(1, limits.LINKS_WAIT_S + 0.1)
+    made.say_due(Output(), limits.LINKS_WAIT_S + 0.1)
+    assert made._replica.seq == 1
+    made.say_due(Output(), limits.LINKS_WAIT_S + limits.LINKS_PACE_S)
+    assert made._replica.seq == 2
+    made.say_due(Output(), 99.0)
+    assert made._replica.seq == 2
+
+
+def test_a_link_too_many_ends_when_the_far_end_has_enough_too() -> None:
+    made = contacts()
+    count = limits.KEPT_LINKS + 1
+    for number in range(count):
+        made.up(Output(), number, identity_of(f"p{number}"), False, 0.0)
+    for link in made.links.all():
+        link.heard_at = 1000.0
+
+    def closed(now: float) -> list[CloseLink]:
+        out = Output()
+        made.tick(out, now)
+        return [event for event in out.tell if isinstance(event, CloseLink)]
+
+    assert closed(limits.TRIM_AFTER_S + 1) == [], "none of them said that it has other links"
+    busy = LinksBody([bytes([n]) * 32 for n in range(limits.TARGET_LINKS + 1)])
+    for number in range(count):
+        made._replica.view.merge(say(f"p{number}", (LINKS, b""), (1, 1), encode_body(LINKS, busy)))
+    gone = closed(limits.TRIM_AFTER_S + 2 * limits.HEARTBEAT_S)
+    assert [event.reason for event in gone] == ["both ends have links enough"] and len(made.links) == limits.KEPT_LINKS
+    assert closed(limits.TRIM_AFTER_S + 60) == []
 
 
 def test_who_is_not_known_is_not_dialled() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from gossip.bodies import LINKS, PEER, LinksBody, encode_body
 from gossip.gate import Gate
 from gossip.view import View
-from tests.sim.world import MESH, admit, identity_of, peer_body, verify
+from tests.sim.people import MESH, admit, identity_of, peer_body, verify
 from tests.unit.gossip.cores import say
 
 LINKS_BODY = encode_body(LINKS, LinksBody([]))

@@ -5,7 +5,7 @@ from gossip.events import EndpointGone, EndpointSet, NetworkSeen, Trouble
 from gossip.networks import Directory
 from gossip.statements import Statement
 from gossip.view import Change
-from tests.sim.world import identity_of
+from tests.sim.people import identity_of
 from tests.unit.gossip.cores import DEFAULT, say
 
 A, B = identity_of("a"), identity_of("b")
@@ -14,9 +14,9 @@ MAC = b"\x02abcde"
 
 
 class Heard:
-    def __init__(self) -> None:
+    def __init__(self, own: str = "me") -> None:
         self.quarantine: set[tuple[bytes, int]] = set()
-        self.directory = Directory(identity_of("me"), lambda owner, inc: (owner, inc) in self.quarantine)
+        self.directory = Directory(identity_of(own), lambda owner, inc: (owner, inc) in self.quarantine)
         self.directory.founder(A)
         self.seq = 0
 
@@ -83,8 +83,29 @@ def test_endpoints_of_a_quarantined_incarnation_do_not_count() -> None:
     heard.grant("a", *POOL, A, 0, b"")
     heard.endpoint("a")
     heard.quarantine.add((A, 1))
-    heard.directory.suspect(A)
+    heard.directory.suspect({A: None})
     assert heard.directory.refresh() == [EndpointGone(A, 1, MAC)]
+
+
+def test_an_own_endpoint_that_counts_again_is_told_of() -> None:
+    """The host took it out of its table when it counted no longer."""
+    heard = Heard("a")
+    heard.network()
+    heard.grant("a", *POOL, A, 0, b"")
+    assert heard.endpoint("a") == [], "it is the host itself that set it"
+    for _ in range(2):
+        heard.quarantine.add((A, 1))
+        heard.directory.suspect({A: None})
+        assert heard.directory.refresh() == [EndpointGone(A, 1, MAC)]
+        heard.quarantine.clear()
+        heard.directory.suspect({A: None})
+        assert [type(event) for event in heard.directory.refresh()] == [EndpointSet]
+    heard.quarantine.add((A, 1))
+    heard.directory.suspect({A: None})
+    heard.directory.refresh()
+    heard.quarantine.clear()
+    assert heard.hear("a", ENDPOINT, b"\0\0\0\1" + MAC, None) == []
+    assert heard.endpoint("a") == [], "a new one of that MAC is set by the host"
 
 
 def test_a_fork_is_told_once() -> None:

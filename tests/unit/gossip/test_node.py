@@ -21,7 +21,7 @@ from gossip.events import (
     Trouble,
 )
 from gossip.statements import parse
-from tests.sim.world import admit, identity_of, mac_of, peer_body
+from tests.sim.people import admit, identity_of, mac_of, peer_body
 from tests.unit.gossip.cores import DEFAULT, Core, Wires, founder, member, say, wire_of
 
 A, B, C = identity_of("h0"), identity_of("h1"), identity_of("h2")

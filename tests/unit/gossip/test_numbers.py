@@ -3,7 +3,7 @@ from __future__ import annotations
 from gossip.bodies import GRANT, Grant, encode_body, grant_id
 from gossip.ipam.ring import Deed
 from gossip.numbers import NUMBERS, NumberPool, number_of
-from tests.sim.world import MESH, identity_of
+from tests.sim.people import MESH, identity_of
 
 A, B, C = identity_of("a"), identity_of("b"), identity_of("c")
 WEB = number_of(MESH, "web")

@@ -7,7 +7,7 @@ from gossip.bodies import ENDPOINT, MANIFEST, PEER, EndpointBody, NetworkBody, e
 from gossip.events import SPACE_OWN, SPACE_STATEMENT, Output
 from gossip.replica import Replica, load_all
 from gossip.statements import parse
-from tests.sim.world import MESH, admit, identity_of, mac_of, peer_body, sign_as, verify
+from tests.sim.people import MESH, admit, identity_of, mac_of, peer_body, sign_as, verify
 from tests.unit.gossip.cores import Core, say
 
 
@@ -23,7 +23,8 @@ def step(made: Replica) -> Output:
     made.close_step(out)
     made.persist(out, made.changes)
     made.changes = []
-    made.flush(out, [1, 2])
+    news, _ = made.news()
+    out.send += [(link, s.wire()) for s, origin in news for link in (1, 2) if link != origin]
     return out
 
 
@@ -68,10 +69,19 @@ def test_many_tombstones_end_in_a_new_incarnation_without_them(monkeypatch: pyte
 def test_forced_incarnations_are_paced() -> None:
     made = replica()
     made.renew(Output())
-    assert made.renew(Output(), now=10.0)
-    assert not made.renew(Output(), now=10.1)
-    assert made.renew(Output(), now=10.0 + limits.RENEW_PACE_S)
-    assert made.incarnation == 3
+
+    def hear(incarnation: int, now: float) -> int:
+        made.hear(Output(), [say("h0", ("note", b""), (incarnation, 1), b"").wire()], None, now)
+        return made.incarnation
+
+    assert hear(5, 10.0) == 6
+    assert hear(8, 10.1) == 6
+    made.catch_up(Output(), 10.0 + limits.RENEW_PACE_S / 2)
+    assert made.incarnation == 6
+    made.catch_up(Output(), 10.0 + limits.RENEW_PACE_S)
+    assert made.incarnation == 9, "what was put off is done when it is time"
+    made.catch_up(Output(), 20.0)
+    assert made.incarnation == 9
 
 
 def test_damaged_rows_are_counted_and_skipped() -> None:

@@ -5,7 +5,7 @@ from gossip.bodies import REQUEST, RequestBody, encode_body
 from gossip.requests import Requests
 from gossip.statements import Slot
 from gossip.view import Change
-from tests.sim.world import identity_of
+from tests.sim.people import identity_of
 from tests.unit.gossip.cores import Core, say
 
 ME = identity_of("h0")

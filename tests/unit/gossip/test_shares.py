@@ -4,7 +4,7 @@ from gossip import limits
 from gossip.bodies import EndpointBody, NetworkBody
 from gossip.errors import Refusal
 from gossip.events import Lease, LeaseSettled
-from tests.sim.world import mac_of
+from tests.sim.people import mac_of
 from tests.unit.gossip.cores import Core, Wires
 from tests.unit.gossip.test_node import three
 

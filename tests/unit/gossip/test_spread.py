@@ -6,7 +6,7 @@ from gossip import limits
 from gossip.codec import Delta, Digest, Owners, Want, decode
 from gossip.spread import Spread
 from gossip.view import View
-from tests.sim.world import identity_of
+from tests.sim.people import identity_of
 from tests.unit.gossip.cores import say
 
 

@@ -4,10 +4,26 @@ import msgspec
 import pytest
 
 from gossip import limits
-from gossip.bodies import ENDPOINT, GRANT, LINKS, NETWORK, PEER, Grant, LinksBody, encode_body, grant_id
+from gossip.bodies import (
+    ALLOW,
+    ENDPOINT,
+    GRANT,
+    LINKS,
+    NETWORK,
+    PEER,
+    REVOKE,
+    SECRET,
+    AllowBody,
+    Grant,
+    LinksBody,
+    RevokeBody,
+    SecretBody,
+    encode_body,
+    grant_id,
+)
 from gossip.errors import RemoteError
-from gossip.statements import CONTEXT, order, parse
-from tests.sim.world import MESH, identity_of, sign_as
+from gossip.statements import CONTEXT, order, parse, travel
+from tests.sim.people import MESH, identity_of, sign_as
 from tests.unit.gossip.cores import DEFAULT, say
 
 A = identity_of("a")
@@ -42,6 +58,12 @@ def test_bytes_of_another_encoder_are_kept_as_they_came() -> None:
         say("a", (GRANT, bytes(16)), (1, 1), encode_body(GRANT, Grant(1, 0, 4, A, 0, b""))),
         say("a", (ENDPOINT, b"short"), (1, 1), None),
         say("a", (LINKS, b""), (1, 1), b"\xc1"),
+        say("a", (REVOKE, A), (1, 1), None),
+        say("a", (REVOKE, A), (1, 1), encode_body(REVOKE, RevokeBody(bytes(32), 0, ""))),
+        say("a", (ALLOW, b""), (1, 1), encode_body(ALLOW, AllowBody(A))),
+        say("a", (ALLOW, bytes(4)), (1, 1), None),
+        say("a", (SECRET, A), (1, 1), encode_body(SECRET, SecretBody(1, bytes(32), 0))),
+        say("a", (SECRET, A), (1, 1), None),
         say("a", ("note", bytes(limits.MAX_KEY_B + 1)), (1, 1), b""),
         say("a", ("k" * (limits.MAX_KIND_CHARS + 1), b""), (1, 1), b""),
         say("a", ("note", b""), (1, 1), bytes(limits.MAX_STATEMENT_B)),
@@ -60,5 +82,14 @@ def test_a_grants_key_is_its_content() -> None:
 
 
 def test_peers_go_first_and_endpoints_late() -> None:
-    slots = [(ENDPOINT, b"1"), ("note", b""), (PEER, b""), (NETWORK, b"")]
-    assert [kind for kind, _ in sorted(slots, key=order)] == [PEER, NETWORK, ENDPOINT, "note"]
+    slots = [(ENDPOINT, b"1"), ("note", b""), (SECRET, b""), (PEER, b""), (NETWORK, b""), (REVOKE, A), (ALLOW, b"")]
+    kinds = [kind for kind, _ in sorted(slots, key=order)]
+    assert kinds == [PEER, REVOKE, ALLOW, SECRET, NETWORK, ENDPOINT, "note"]
+    assert [travel(kind) for kind in kinds] == [0, 1, 1, 1, 2, 2, 2]
+
+
+def test_what_may_be_taken_back_is_and_what_is_lasting_says_so() -> None:
+    for slot in ((ALLOW, b""), (ALLOW, A), (SECRET, b"")):
+        withdrawn = say("a", slot, (1, 1), None)
+        assert parse(withdrawn.wire()) == withdrawn and withdrawn.lasting
+    assert say("a", (REVOKE, A), (1, 1), encode_body(REVOKE, RevokeBody(A, 0, ""))).lasting

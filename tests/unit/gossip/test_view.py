@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from gossip import limits
-from gossip.bodies import LEFT, MANIFEST, LeftBody, encode_body
+from gossip.bodies import LEFT, MANIFEST, PEER, REVOKE, LeftBody, RevokeBody, encode_body
 from gossip.statements import parse
 from gossip.view import Standing, View, manifest_of
-from tests.sim.world import identity_of
+from tests.sim.people import identity_of, peer_body
 from tests.unit.gossip.cores import say
 
 A = identity_of("a")
@@ -81,3 +81,38 @@ def test_the_number_of_owners_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     for name in "abc":
         view.merge(say(name, ("note", b""), (1, 1), b""))
     assert sorted(view.owners) == sorted([A, identity_of("b")])
+
+
+def test_what_bars_somebody_survives_restarts_and_leaving_and_travels_behind_the_peers() -> None:
+    view = View()
+    view.merge(say("b", ("note", b""), (1, 1), b""))
+    revocation = say("a", (REVOKE, A), (1, 2), encode_body(REVOKE, RevokeBody(A, 0, "")))
+    view.merge(revocation)
+    view.merge(parse(manifest(2, 5)))
+    view.merge(say("a", (LEFT, b""), (3, 1), encode_body(LEFT, LeftBody())))
+    for name in "ab":
+        view.merge(say(name, (PEER, b""), (1, 1), encode_body(PEER, peer_body(name))))
+    assert [s.kind for s in view.statements()] == [PEER, PEER, REVOKE, *[s.kind for s in view.statements()[3:]]]
+    assert view.get(A, (REVOKE, A)) == revocation
+
+
+def test_at_rest_nothing_is_held_parsed_and_nothing_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "AWAKE_OWNERS", 2)
+    view = View()
+    said = [say(name, ("note", bytes([n])), (1, n), b"x") for name in "abcd" for n in range(3)]
+    for statement in said:
+        view.merge(statement)
+        assert len(view._awake) <= 2
+    view.merge(say("a", ("note", b""), (2, 1), b"1"))
+    view.merge(say("a", ("note", b""), (2, 1), b"2"))
+    view.rest()
+    assert view._awake == {} and view.quarantined(A, 2)
+    assert [view.get(statement.owner, statement.slot) for statement in said] == said
+    assert view.peer(A) is None and view.standing(said[0]) is Standing.OLD
+    view.rest()
+    peer = say("a", (PEER, b""), (2, 9), encode_body(PEER, peer_body("a")))
+    view.merge(peer)
+    for _ in range(2):
+        assert view.peer(A) == peer
+        view.rest()
+    assert view.peer(A) == peer and view._awake == {}, "asking for it wakes nobody"

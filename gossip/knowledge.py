@@ -1,0 +1,238 @@
+"""What one peer knows: the parts of the core, how changes are understood, and the answers to questions.
+
+Purpose: everything of a core but its acts: statements in, meaning and events out, queries.
+Rule: one change reaches the parts in one order: stored, judged (who counts), then people, networks, requests, and last
+what follows from all of them. Queries change nothing.
+Flow: `gossip.node` collects changes in the replica -> `_interpret` -> events; the daemon asks.
+Reference: design §5, §6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from gossip.acts import Acts
+from gossip.addresses import Addresses
+from gossip.asking import Asking
+from gossip.authority import Admit, Authority
+from gossip.bodies import LEFT, PEER, EndpointBody, NetworkBody
+from gossip.contacts import Contacts
+from gossip.doubt import Doubt
+from gossip.events import (
+    Lease,
+    Output,
+    PeerRevoked,
+    PeerSeen,
+    PeerView,
+    RangeView,
+    Readmitted,
+    Revocation,
+    RotationView,
+    SecretRotation,
+    Trouble,
+)
+from gossip.gate import Verify
+from gossip.networks import Directory
+from gossip.replica import Replica, load_all
+from gossip.roster import Roster
+from gossip.view import Change
+
+if TYPE_CHECKING:
+    from random import Random
+
+_NEVER = float("-inf")
+
+
+class Knowledge:
+    """The parts of one peer's core, kept in step with what is stored, said and heard."""
+
+    def __init__(
+        self,
+        *,
+        mesh: bytes,
+        identity: bytes,
+        sign: Callable[[bytes], bytes],
+        verify: Verify,
+        admit: Admit,
+        rng: Random,
+        stored: Iterable[tuple[str, bytes, bytes]] = (),
+        rolled_back: bool = False,
+    ) -> None:
+        self.identity = identity
+        self._authority = Authority(admit)
+        self._replica = Replica(mesh, identity, sign, verify, self._authority.admitted)
+        self._replica.doubt = Doubt(rolled_back)
+        self._roster = Roster(identity, self._authority.barred, self._replica.view)
+        self._contacts = Contacts(self._replica, self._roster, rng)
+        self._links = self._contacts.links
+        self._directory = Directory(identity, self._unheeded)
+        self._addresses = Addresses(self._replica, self._directory, self._roster)
+        self._asking = Asking(self._replica, self._directory, self._roster, self._addresses)
+        self._acts = Acts(self._replica, self._authority, self._roster)
+        self._rotation: RotationView | None = None
+        rows = list(stored)
+        load_all(self._replica, rows)
+        self._addresses.load(rows)
+        self._interpret(Output(), _NEVER)
+
+    # --- people ---------------------------------------------------------------------------------------------------
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was refused or odd, by name."""
+        return self._replica.counters
+
+    @property
+    def incarnation(self) -> int:
+        """The own incarnation; 0 before `start`."""
+        return self._replica.incarnation
+
+    def peers(self) -> list[PeerView]:
+        """Every peer known, this one included, by identity."""
+        return self._roster.views()
+
+    def peer(self, identity: bytes) -> PeerView | None:
+        """One peer, this one included; None when it is unknown. Costs the same however many are known."""
+        return self._roster.one(identity)
+
+    def member(self, identity: bytes) -> bool:
+        """Whether the identity is known and counts as a member (`gossip.authority`); leaving changes nothing."""
+        return self._authority.member(identity)
+
+    def barred(self, identity: bytes) -> bool:
+        """Whether the identity is known, or revoked, and does not count as a member; unknown ones are neither."""
+        return self._authority.barred(identity)
+
+    def roles(self, identity: bytes) -> tuple[str, ...]:
+        """The roles of its certificate; none unless it counts."""
+        return self._authority.roles(identity)
+
+    def revocations(self) -> list[Revocation]:
+        """The revocations that count, by identity and author."""
+        return self._authority.revocations()
+
+    def allowed(self) -> tuple[bool, list[bytes]]:
+        """Whether there is an allow-list, and the identities on it, sorted."""
+        return self._authority.allowed()
+
+    def rotation(self) -> RotationView | None:
+        """The announcement of a new mesh secret that counts; the last one stays when it is through."""
+        return self._authority.rotation()
+
+    def highest_serial(self, issuer: bytes) -> int:
+        """The greatest serial among the known certificates of the issuer; -1 when it issued none that is known."""
+        return self._authority.highest_serial(issuer)
+
+    def cloned(self, now: float) -> bool:
+        """Whether another live host spoke with this identity in the last CLONED_S."""
+        return self._replica.clones.alive(now)
+
+    # --- networks and addresses -----------------------------------------------------------------------------------
+
+    def networks(self) -> list[NetworkBody]:
+        """Every network known, by number."""
+        return [body for _, body in sorted(self._directory.networks.items())]
+
+    def endpoints(self, network: int | None = None) -> list[tuple[bytes, EndpointBody]]:
+        """The endpoints that count, own ones included, by owner and MAC."""
+        return self._directory.endpoints(network)
+
+    def ranges(self, network: int) -> list[RangeView]:
+        """Who owns what of a network, in address order, neighbours of one owner joined; empty when unknown.
+
+        Network 0 is the number pool.
+        """
+        return self._addresses.ranges(network)
+
+    def registrar(self) -> bytes | None:
+        """The peer that gives out network numbers; None while that is not known."""
+        return self._directory.numbers.registrar()
+
+    def names(self) -> list[tuple[str, int, bytes]]:
+        """The names of networks in force, as (name, number, owner), by number; the default network's is not claimed."""
+        return [(c.name, number, c.tile.owner) for number, c in sorted(self._directory.numbers.claims().items())]
+
+    def leases(self) -> list[Lease]:
+        """The own leases, by network and address."""
+        return self._addresses.allocator.leases()
+
+    def free(self, network: int) -> int:
+        """How many addresses could be leased here now."""
+        return self._addresses.free(network)
+
+    def links(self) -> list[tuple[int, bytes]]:
+        """The live links as (link id, peer), by id."""
+        return [(link.id, link.peer) for link in self._links.all()]
+
+    def summary(self) -> list[tuple[bytes, str, bytes, bytes]]:
+        """(owner, kind, key, digest) of every statement held: equal at two peers whose views are equal."""
+        return [(s.owner, s.kind, s.key, s.digest) for s in self._replica.view.statements()]
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _unheeded(self, owner: bytes, incarnation: int) -> bool:
+        return self._authority.barred(owner) or self._replica.view.quarantined(owner, incarnation)
+
+    def _interpret(self, out: Output, now: float) -> None:
+        changes, self._replica.changes = self._replica.changes, []
+        self._replica.persist(out, changes)
+        for change in changes:
+            self._authority.apply(change)
+        turned = self._authority.settle()
+        seen: dict[bytes, None] = {}
+        for change in changes:
+            events = self._roster.apply(change)
+            seen.update({event.peer: None for event in events if isinstance(event, PeerSeen)})
+            out.tell += events
+            self._directory.apply(change)
+            self._asking.apply(change)
+            self._follow(change, now)
+        for peer in turned:
+            self._turn(out, peer, peer in seen, now)
+        self._tell_acts(out)
+        suspects, self._replica.suspects = {**self._replica.suspects, **dict.fromkeys(turned)}, {}
+        if suspects:
+            self._directory.suspect(suspects)
+        out.tell += self._directory.refresh()
+
+    def _follow(self, change: Change, now: float) -> None:
+        kind = change.slot[0]
+        if kind == PEER and self._roster.founder(change.owner):
+            self._directory.founder(change.owner)
+        moved = kind == PEER and (change.old is None or change.new is None or change.old.body != change.new.body)
+        if moved or kind == LEFT:
+            self._contacts.consider(change.owner, now)
+
+    def _turn(self, out: Output, peer: bytes, seen: bool, now: float) -> None:
+        """The peer counts no longer, or counts again."""
+        bar, body = self._authority.bars.get(peer), self._roster.bodies.get(peer)
+        if bar is not None:
+            out.tell.append(PeerRevoked(peer, bar.by, bar.reason))
+        elif peer == self.identity:
+            out.tell.append(Readmitted())
+        elif body is not None and not seen and not self._roster.left(peer):
+            out.tell.append(PeerSeen(peer, body))
+        self._contacts.consider(peer, now)
+        self._roster.stir()
+
+    def _tell_acts(self, out: Output) -> None:
+        for owner, kind in self._authority.unasked():
+            text = f"peer {self._roster.name(owner)} made a statement of kind {kind} without the role admin"
+            out.tell.append(Trouble(f"{text}; it does not count"))
+        rotation = self._authority.rotation()
+        if rotation not in (None, self._rotation):
+            self._tell_rotation(out)
+        self._rotation = rotation
+
+    def _tell_rotation(self, out: Output) -> None:
+        found = self._authority.rotation()
+        if found is not None:
+            out.tell.append(SecretRotation(found.generation, found.commitment, found.phase, found.by))
+
+    def _heirs(self) -> list[bytes]:
+        """Who may take what this peer owns: those it reaches first, and last those it knows by their ranges alone."""
+        views = sorted(self.peers(), key=lambda view: (not view.reachable, view.identity))
+        owners = sorted({each.owner for body in self.networks() for each in self.ranges(body.number)})
+        known = dict.fromkeys([*(view.identity for view in views), *owners])
+        return [each for each in known if each != self.identity and not self._roster.gone(each)]
