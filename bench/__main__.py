@@ -1,7 +1,7 @@
-"""`python -m bench throughput | latency | pps | restart | micro`: peers side by side in one run.
+"""`python -m bench CASE`, one of CASES: peers side by side in one run.
 
-Needs root (micro does not). Progress goes to stderr, the table to stdout, everything to JSON under
-bench/results/.
+Needs root (those in ROOTLESS do not). Progress goes to stderr, the table to stdout, everything to JSON
+under bench/results/.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import report
-from bench.cases import latency, pps, restart, throughput
+from bench.cases import flood, gossip, handshakes, latency, pps, restart, throughput
 from bench.machine import fingerprint
 from bench.micro import runner
 from bench.peers.adapter import Peer
@@ -27,6 +27,8 @@ from tests.lab.wire import Wire
 
 PEERS = ("meshnet", "vxlan", "none", "prototype")
 BASES = ("vxlan", "none", "prototype")
+CASES = ("throughput", "latency", "pps", "restart", "flood", "handshakes", "gossip", "micro")
+ROOTLESS = ("handshakes", "gossip", "micro")
 WARM_SECONDS = 1
 
 
@@ -52,7 +54,7 @@ def peer(name: str, prototype: Path | None) -> Peer:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m bench", description="peers side by side in one run, as ratios")
-    top.add_argument("case", choices=("throughput", "latency", "pps", "restart", "micro"))
+    top.add_argument("case", choices=CASES)
     top.add_argument("modules", nargs="*", help="micro: these files of bench/micro only")
     top.add_argument("--peers", type=words, help=f"of {','.join(PEERS)}; default all that can run")
     top.add_argument("--prototype", type=Path, metavar="PATH", help="a fast-path prototype to measure too")
@@ -61,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--seconds", type=int, default=4, metavar="S", help="length of one measurement, default 4")
     top.add_argument("--streams", type=words, default=["1"], help="throughput: numbers of TCP streams, as in 1,4")
     top.add_argument("--loss", type=float, default=0.0, metavar="PERCENT", help="random loss in the middle")
+    top.add_argument("--sizes", type=words, default=["100", "300", "1000"], help="gossip: default 100,300,1000 peers")
+    top.add_argument("--cut", type=float, default=3600.0, metavar="S", help="gossip: how long halves are cut off")
     top.add_argument("--json", type=Path, metavar="OUT", help="where the JSON goes, default bench/results/")
     return top
 
@@ -80,6 +84,12 @@ def compare(chosen: argparse.Namespace) -> None:
     if chosen.case == "restart":
         units: Mapping[str, str] = restart.UNITS
         tables = [restart.measure(Wire(wire), chosen.repeat) for wire in chosen.wire]
+    elif chosen.case == "flood":
+        units = flood.UNITS
+        tables = [flood.measure(Wire(wire), chosen.repeat, chosen.seconds) for wire in chosen.wire]
+    elif chosen.case == "handshakes":
+        units = handshakes.UNITS
+        tables = [handshakes.measure(chosen.repeat, chosen.seconds)]
     else:
         names = chosen.peers or [name for name in PEERS if name != "prototype" or chosen.prototype]
         probe, warm, units = case_of(chosen)
@@ -94,6 +104,15 @@ def compare(chosen: argparse.Namespace) -> None:
     print(f"saved as {report.save(found, chosen.json)}")
 
 
+def spread(chosen: argparse.Namespace) -> None:
+    machine = fingerprint()
+    found = [gossip.measure(gossip.Plan(int(size), chosen.cut)) for size in chosen.sizes]
+    arguments = {"sizes": chosen.sizes, "cut": chosen.cut}
+    document = report.document(chosen.case, [], machine, arguments) | {"goals": gossip.GOALS, "figures": found}
+    print(gossip.table(found))
+    print(f"saved as {report.save(document, chosen.json)}")
+
+
 def micro(modules: Sequence[str]) -> None:
     for name, nanoseconds in runner.run(list(modules)).items():
         print(f"{name:<48}{nanoseconds:>12.0f} ns")
@@ -104,7 +123,10 @@ def main() -> int:
     if chosen.case == "micro":
         micro(chosen.modules)
         return 0
-    reason = missing()
+    if chosen.case == "gossip":
+        spread(chosen)
+        return 0
+    reason = None if chosen.case in ROOTLESS else missing()
     if reason is not None:
         print(reason, file=sys.stderr)
         return 1

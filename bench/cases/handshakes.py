@@ -31,6 +31,7 @@ UNITS = {
     "responder": "handshakes/s",
     "peers": "handshakes/s, both ends",
 }
+SUITES = tuple(Suite)
 MESH, BOOT = b"bench of meshnet", b"bootbyte"
 RECORD = 64_000
 CHOICE = Choice(BOOT, WIRE_VERSION, 31, RECORD)
@@ -41,10 +42,10 @@ ADDRESSES: tuple[Address, Address] = (("192.0.2.1", 6799), ("192.0.2.2", 6799))
 
 def measure(rounds: int, seconds: float) -> Table:
     """Every suite, `rounds` times for about `seconds` each."""
-    table = Table("memory", 0.0, samples={suite.value: {} for suite in Suite}, settings={s.value: {} for s in Suite})
+    table = Table("memory", 0.0, samples={suite.value: {} for suite in SUITES}, settings={s.value: {} for s in SUITES})
     before = steal_ticks()
     for number in range(rounds):
-        for suite in Suite:
+        for suite in SUITES:
             figures = messages(suite, seconds / 2) | {"peers": per_second(decisions(suite), seconds / 2)}
             for figure, value in figures.items():
                 table.samples[suite.value].setdefault(figure, []).append(value)

@@ -47,9 +47,11 @@ def keep(lab: Lab, directory: Path) -> None:
     for host in lab.hosts.values():
         place = directory / host.name
         _look(host, place)
-        run = [sys.executable, "-m", "meshnet", "--run-dir", str(host.daemon.run_dir), "--json", "status"]
-        _answer(host, run, place / "status.json")
-        (place / "meshnetd.log").write_text(host.daemon.log())
+        for daemon in host.daemons:
+            mark = "" if daemon is host.daemon else f"-{daemon.run_dir.name}"
+            run = [sys.executable, "-m", "meshnet", "--run-dir", str(daemon.run_dir), "--json", "status"]
+            _answer(host, run, place / f"status{mark}.json")
+            (place / f"meshnetd{mark}.log").write_text(daemon.log())
         for workload in host.workloads.values():
             _look(workload, place / workload.name)
     if lab.recorder is not None:

@@ -57,6 +57,7 @@ class Host(Namespace):
             commands.append(f"address add {self.ipv6}/64 dev eth0 nodad")
         self.ip(*commands)
         self.daemon = Daemon(self, directory / "run", directory / "state")
+        self.daemons = [self.daemon]
 
     @property
     def address(self) -> str:
@@ -78,7 +79,8 @@ class Host(Namespace):
     def second_daemon(self, run: str, state: str) -> Daemon:
         """A handle on a daemon with other directories on this host: by name, under the host's own
         directory."""
-        return Daemon(self, self.directory / run, self.directory / state)
+        self.daemons.append(Daemon(self, self.directory / run, self.directory / state))
+        return self.daemons[-1]
 
     def route_over(self, other: Host) -> None:
         """Tell the kernel that the way to `other` carries no more than the smaller MTU of the two."""
