@@ -184,7 +184,11 @@ class Assembly:
     def _build_links(self) -> None:
         """The way to the other peers, and into the mesh for new ones."""
         store = self._opened.store
-        self.tokens = Tokens(lambda: self.keys.membership, store.load(TOKEN_SPACE))
+        self.tokens = Tokens(
+            lambda: self.keys.membership,
+            store.load(TOKEN_SPACE),
+            lambda: self.node.highest_serial(self.node.identity),
+        )
         issuer = Issuer(
             lambda: self.keys.membership,
             self.tokens,

@@ -93,11 +93,18 @@ class _Entry:
 class Tokens:
     """This peer's tokens. `stored` are the (key, value) rows of space "token"; times are wall seconds.
 
-    membership(): this host's, asked at every use, because its keys may be replaced meanwhile.
+    membership(): this host's, asked at every use, because its keys may be replaced meanwhile. issued(): the greatest
+    serial of this host that the mesh knows, which is above the stored one where the state is an older copy.
     """
 
-    def __init__(self, membership: Callable[[], Membership], stored: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self,
+        membership: Callable[[], Membership],
+        stored: Iterable[tuple[bytes, bytes]],
+        issued: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._membership = membership
+        self._known_serial = issued
         self._entries: dict[bytes, _Entry] = {}
         self._issued: dict[bytes, dict[bytes, bytes]] = {}  # token id -> identity -> its certificate
         self._reserved: dict[str, tuple[bytes, float]] = {}  # name -> who got it, until when
@@ -247,7 +254,7 @@ class Tokens:
         if self._taken(request, wall) or in_use(request.name, request.identity):
             raise Refused(Reason.NAME_IN_USE)
         own = self._membership()
-        self._serial += 1
+        self._serial = max(self._serial, self._known_serial()) + 1
         self._issued.setdefault(token_id, {})[request.identity] = issue(
             own.identity, mesh=own.mesh, identity=request.identity, name=request.name, roles=roles, serial=self._serial
         )

@@ -277,3 +277,14 @@ def test_a_token_nobody_made_cannot_be_revoked(tokens: Tokens, monkeypatch: pyte
     for token_id in ids:
         tokens.revoke(token_id)
     assert list(tokens._revoked) == ids[1:]
+
+
+def test_a_serial_that_the_mesh_knows_is_not_given_again_by_an_older_copy_of_the_state(founder: Membership) -> None:
+    known = [7]
+    tokens = Tokens(lambda: founder, [], lambda: known[0])
+    serials = []
+    for name in ("beta", "gamma"):
+        joiner = Joiner(name)
+        _, chain = tokens.redeem(create(tokens).token_id, joiner.request(founder.mesh), WALL, free)
+        serials.append(verify_chain(founder.mesh, joiner.identity.public, chain).serial)
+    assert serials == [8, 9], "the greater of both counts on"
