@@ -180,9 +180,10 @@ def test_launch_and_join_on_a_state_dir_with_a_mesh_name_start(mesh: Mesh) -> No
 
 
 def database(state: Path) -> Path:
-    found = [path for path in state.iterdir() if path.is_file() and path.read_bytes().startswith(b"SQLite")]
-    assert len(found) == 1, found
-    return found[0]
+    """The daemon's state, not the copies beside it."""
+    found = state / "state.db"
+    assert found.read_bytes().startswith(b"SQLite")
+    return found
 
 
 def content(state: Path) -> dict[str, bytes]:
