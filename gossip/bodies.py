@@ -58,6 +58,9 @@ Chain = Annotated[list[Certificate], msgspec.Meta(min_length=1, max_length=limit
 Addresses = Annotated[list[AddressText], msgspec.Meta(max_length=limits.MAX_ADDRESSES)]
 Boot = Annotated[bytes, msgspec.Meta(min_length=limits.BOOT_B, max_length=limits.BOOT_B)]
 Peers = Annotated[list[Identity], msgspec.Meta(max_length=limits.MAX_LINKS)]
+Costs = Annotated[
+    list[Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_COST)]], msgspec.Meta(max_length=limits.MAX_LINKS)
+]
 Pools = Annotated[list[AddressText], msgspec.Meta(min_length=1, max_length=limits.MAX_POOLS)]
 Held = Annotated[list[tuple[AddressText, Count]], msgspec.Meta(max_length=limits.MAX_ENDPOINT_ADDRESSES)]
 Tags = Annotated[
@@ -103,9 +106,17 @@ class PeerBody(Body, frozen=True):
 
 
 class LinksBody(Body, frozen=True):
-    """The peers this one has a live link with, sorted."""
+    """The peers this one has a live link with, sorted.
+
+    `costs`: of each link its cost (`gossip.pulse`), in the same order; a peer of an earlier version says none.
+    """
 
     peers: Peers
+    costs: Costs = []
+
+    def check(self) -> None:
+        if len(self.costs) not in (0, len(self.peers)):
+            raise ValueError("costs and links are not equally many")
 
 
 class NetworkBody(Body, frozen=True):

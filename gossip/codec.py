@@ -4,8 +4,8 @@ Purpose: the few message shapes, their bytes, and the only decoder of what a lin
 Rule: msgpack array whose first item is the message's number; at most `MAX_MESSAGE_B`; every list is bounded before
 it is looked at. A link that sends anything else is closed; a bad statement inside a good message is the gate's affair
 and costs nobody the link.
-Flow: Beat keeps a link alive; Delta carries statements; Digest -> Owners -> Want and Delta is anti-entropy; Proofs
-carries equivocations.
+Flow: Beat keeps a link alive and measures it; Delta carries statements; Digest -> Owners -> Want and Delta is
+anti-entropy; Proofs carries equivocations.
 Reference: design §5; docs/wire.md.
 """
 
@@ -21,11 +21,19 @@ from gossip.errors import RemoteError
 
 Hash8 = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 Identity = Annotated[bytes, msgspec.Meta(min_length=limits.IDENTITY_B, max_length=limits.IDENTITY_B)]
+Instant = Annotated[int, msgspec.Meta(ge=0, lt=limits.BEAT_TURN_MS)]
 Bucket = Annotated[int, msgspec.Meta(ge=0, lt=limits.DIGEST_BUCKETS)]
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag=0):
-    """Nothing to say, but alive."""
+    """Nothing to say, but alive. All in ms modulo `BEAT_TURN_MS`, each may be missing.
+
+    `sent`: the sender's clock; `echo`: the last `sent` it heard on this link; `held`: how long ago (`gossip.pulse`).
+    """
+
+    sent: Instant | None = None
+    echo: Instant | None = None
+    held: Instant | None = None
 
 
 class Delta(msgspec.Struct, frozen=True, array_like=True, tag=1):

@@ -1,9 +1,9 @@
 """This peer's contact with others: its links, their heartbeats, news and exchanges, whom it dials.
 
 Purpose: everything about links that needs no look into statements, apart from saying which links there are.
-Rule: a link's end deletes no state. The own links statement changes at most once in LINKS_PACE_S; news leave at once,
-and what follows within PUSH_PACE_S together. Links beyond KEPT_LINKS are closed one by one where the far end has
-enough too.
+Rule: a link's end deletes no state. The own links statement changes at most once in LINKS_PACE_S, for costs of links
+alone once in COST_WAIT_S; news leave at once, and what follows within PUSH_PACE_S together. Links beyond KEPT_LINKS are
+closed one by one where the far end has enough too.
 Flow: `gossip.node` -> `up`, `lose`, `push`, `tick` -> messages, Dial and CloseLink events.
 Reference: design §5; docs/gossip.md.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gossip import limits
 from gossip.bodies import LINKS, LinksBody, decode_body, encode_body
-from gossip.codec import Beat, encode
+from gossip.codec import encode
 from gossip.dials import Dialer, ring
 from gossip.events import CloseLink, Dial, Output
 from gossip.links import Link, LinkTable
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from random import Random
 
 _NEVER = float("-inf")
-_BEAT = encode(Beat())
 
 
 class Contacts:
@@ -39,7 +38,7 @@ class Contacts:
         self._rng = rng
         self._dialer = Dialer(replica.identity, rng, roster.reachable)
         self._beat_at = self._digest_at = float("inf")
-        self._said_at = self._greeted_at = self._trimmed_at = self._push_at = _NEVER
+        self._said_at = self._greeted_at = self._trimmed_at = self._push_at = self._corrected_at = _NEVER
         self._say_at: float | None = None
         self._waiting = False
         self.links = LinkTable(replica.identity)
@@ -90,7 +89,8 @@ class Contacts:
             self.part(out, link, "silent for too long", now)
         if now >= self._beat_at:
             self._beat_at = now + limits.HEARTBEAT_S
-            out.send += [(link.id, _BEAT) for link in self.links.all()]
+            out.send += [(link.id, encode(link.pulse.beat(now))) for link in self.links.all()]
+            self._weigh(now)
             self._dialer.settle(now)
             self._trim(out, now)
         live = self.links.all()
@@ -156,7 +156,15 @@ class Contacts:
         """Say the own links."""
         self._say_at = None
         self._said_at = now
-        self._replica.publish(out, (LINKS, b""), encode_body(LINKS, LinksBody(self.links.peers())))
+        links = sorted(self.links.each(), key=lambda link: link.peer)
+        for link in links:
+            cost = link.pulse.cost()
+            if link.pulse.said not in (0, cost):
+                self._corrected_at = now
+            link.pulse.said = cost
+        costs = [link.pulse.said for link in links]
+        body = LinksBody([link.peer for link in links], costs if any(costs) else [])
+        self._replica.publish(out, (LINKS, b""), encode_body(LINKS, body))
 
     def dial_due(self, out: Output, now: float) -> None:
         """Dial whom it is time to dial."""
@@ -177,6 +185,13 @@ class Contacts:
         return [*times, *((at, name) for at, name in others if at is not None)]
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _weigh(self, now: float) -> None:
+        """Say the links anew if the costs are no longer what was said; rarely, as it is no news of who is alive."""
+        changed = [link.pulse.said for link in self.links.each() if link.pulse.cost() != link.pulse.said]
+        fresh = 0 in changed or now >= self._corrected_at + limits.COST_PACE_S
+        if changed and fresh and now >= self._said_at + limits.COST_WAIT_S:
+            self._say_at = now
 
     def _trim(self, out: Output, now: float) -> None:
         """Close a link beyond KEPT_LINKS whose far end has enough, the one with most links; no link of the circle."""

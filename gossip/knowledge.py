@@ -36,6 +36,7 @@ from gossip.gate import Verify
 from gossip.networks import Directory
 from gossip.replica import Replica, load_all
 from gossip.roster import Roster
+from gossip.routes import Route
 from gossip.view import Change
 
 if TYPE_CHECKING:
@@ -164,6 +165,13 @@ class Knowledge:
     def links(self) -> list[tuple[int, bytes]]:
         """The live links as (link id, peer), by id."""
         return [(link.id, link.peer) for link in self._links.all()]
+
+    def route(self, peer: bytes) -> Route | None:
+        """Next hop and cost to a peer by the links that count; None to this one and whom no links lead to.
+
+        A search through all links when these changed since the last question (ms with a thousand peers), else nothing.
+        """
+        return self._roster.route(peer)
 
     def summary(self) -> list[tuple[bytes, str, bytes, bytes]]:
         """(owner, kind, key, digest) of every statement held: equal at two peers whose views are equal."""

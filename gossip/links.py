@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from gossip import limits
 from gossip.outbox import Outbox
+from gossip.pulse import Pulse
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class Link:
     heard_at: float
     resume_at: float | None = None
     outbox: Outbox = field(default_factory=Outbox)
+    pulse: Pulse = field(default_factory=Pulse)
 
 
 class LinkTable:

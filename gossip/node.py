@@ -137,7 +137,7 @@ class Node(Knowledge):
                 "no addresses were given", "that peer does not count as a member", "let it join anew", "revoked"
             )
         out = Output()
-        self._addresses.donate(out, network, to)
+        self._asking.shares.donate(out, network, to, now)
         return self._finish(out, now)
 
     def allocate(
@@ -237,6 +237,7 @@ class Node(Knowledge):
             out.tell.append(CloseLink(link, str(error)))
             return self._finish(out, now)
         if isinstance(parsed, Beat):
+            entry.pulse.heard(parsed, now)
             return out
         if isinstance(parsed, Delta):
             entry.outbox.heard(parsed.statements)

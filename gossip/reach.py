@@ -4,7 +4,8 @@ Purpose: liveness without trust in one side: an edge counts only if both its end
 Rule: the own links are known first-hand; any other edge needs both peers' `links` statements. Breadth first from this
 peer; nothing here deletes state. A tree of the search is kept: a new edge grows it, the loss of an edge outside it
 changes nothing, and only the loss of one of its own makes the search begin anew.
-Flow: `hear` while statements come in, `judge` -> `survey`, as rarely as the caller likes -> the peers that changed.
+Flow: `hear` while statements come in, `judge` -> `survey`, as rarely as the caller likes -> the peers that changed;
+`others` and `cost_ms` of the edges for `gossip.routes`.
 Reference: design §5 (liveness).
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from gossip import limits
+from gossip.pulse import step_ms
 
 
 class Reach:
@@ -27,6 +29,9 @@ class Reach:
         self._parents: dict[bytes, bytes] = {own: own}
         self._grown: dict[bytes, None] = {}
         self._torn = True
+        self._costs: dict[bytes, bytes] = {}
+        self.changes = 0
+        """Grows whenever edges or what they cost may have changed."""
 
     def __contains__(self, peer: bytes) -> bool:
         return peer in self._parents
@@ -43,8 +48,12 @@ class Reach:
         """Who is barred, or the own links, changed."""
         self._torn = True
 
-    def hear(self, peer: bytes, peers: Sequence[bytes] | None) -> None:
-        """What a peer says of its links; None when it says nothing (any more)."""
+    def hear(self, peer: bytes, peers: Sequence[bytes] | None, costs: Sequence[int] = ()) -> None:
+        """What a peer says of its links, and of the cost of each; None when it says nothing (any more)."""
+        self.changes += 1
+        self._costs.pop(peer, None)
+        if costs:
+            self._costs[self._names.setdefault(peer, peer)] = bytes(costs)
         before = self._asserted.pop(peer, ())
         after = () if peers is None else tuple(self._names.setdefault(other, other) for other in peers)
         if peers is not None:
@@ -64,6 +73,7 @@ class Reach:
         """The peers that are newly reached (True) or no longer, sorted. `linked`: peers with a live link here."""
         before = self._parents
         self._linked = dict.fromkeys(peer for peer in linked if peer != self._own)
+        self.changes += 1
         if self._torn:
             self._parents = {self._own: self._own}
             self._grown = {self._own: None}
@@ -77,11 +87,22 @@ class Reach:
         changed += [(peer, True) for peer in self._parents if peer not in before]
         return sorted(changed)
 
+    def others(self, peer: bytes) -> Iterable[bytes]:
+        """Whom the peer may have an edge with."""
+        return self._linked if peer == self._own else self._asserted.get(peer, ())
+
+    def cost_ms(self, one: bytes, two: bytes) -> int | None:
+        """What an edge costs: the more of what its ends say, so that none makes itself nearer; None: there is none."""
+        return step_ms(max(self._said(one, two), self._said(two, one))) if self._edge(one, two) else None
+
+    def _said(self, one: bytes, two: bytes) -> int:
+        costs, peers = self._costs.get(one), self._asserted.get(one, ())
+        return costs[peers.index(two)] if costs is not None and two in peers else 0
+
     def _grow(self, peer: bytes) -> list[bytes]:
-        others: Iterable[bytes] = self._linked if peer == self._own else self._asserted.get(peer, ())
         if peer != self._own and self._barred(peer):
             return []
-        found = [other for other in others if other not in self._parents and self._edge(peer, other)]
+        found = [other for other in self.others(peer) if other not in self._parents and self._edge(peer, other)]
         for other in found:
             self._parents[other] = peer
         return found

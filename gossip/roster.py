@@ -18,6 +18,7 @@ from gossip.bodies import LEFT, LINKS, PEER, LinksBody, decode_body
 from gossip.events import Event, PeerLeft, PeerSeen, PeerView, Reachable
 from gossip.peer_bodies import PeerBodies
 from gossip.reach import Reach
+from gossip.routes import Route, Routes
 from gossip.view import Change, View
 
 
@@ -31,6 +32,7 @@ class Roster:
         self.bodies = PeerBodies(view)
         self._left: dict[bytes, int] = {}
         self._reach = Reach(identity, barred)
+        self._routes = Routes(identity, self._reach)
         self._surveyed_at = float("-inf")
 
     def apply(self, change: Change) -> list[Event]:
@@ -48,7 +50,7 @@ class Roster:
                 events.append(PeerLeft(owner))
         elif kind == LINKS:
             links = None if body is None else decode_body(LINKS, body)
-            self._reach.hear(owner, links.peers if isinstance(links, LinksBody) else None)
+            self._reach.hear(owner, *((links.peers, links.costs) if isinstance(links, LinksBody) else (None,)))
         return events
 
     def left(self, peer: bytes) -> bool:
@@ -72,6 +74,10 @@ class Roster:
     def reachable(self, peer: bytes) -> bool:
         """Whether the last survey reached the peer."""
         return peer in self._reach
+
+    def route(self, peer: bytes) -> Route | None:
+        """The route to a peer over the links that count; None when there is none, and to this peer."""
+        return self._routes.to(peer)
 
     def stir(self) -> None:
         """The own links changed."""

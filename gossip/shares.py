@@ -3,8 +3,8 @@
 Purpose: allocation that waits for another peer only when it must, and never longer than CLAIM_S.
 Rule: the peer that seems to have the most free space is asked first, reachable ones before others; one that does not
 answer within ASK_S is left for the next. A donor gives half of a free block, or the free block around the address
-that was asked for, once for each request. Asking ahead happens after an allocation alone and only of a peer that has
-much more, so that two peers never pass one block to and fro.
+that was asked for, once for each request. Asking ahead happens after an allocation or a donation alone, and only of a
+peer that has much more, so that two peers never pass one block to and fro.
 Flow: `allocate` -> Lease, or a request and a wait -> `act` tries again whenever grants came -> LeaseSettled.
 Reference: design §6.
 """
@@ -69,7 +69,7 @@ class Shares:
         place = (network, endpoint)
         if isinstance(answer, Lease):
             self._settle(out, place, answer)
-            self._ask_ahead(out, network, now)
+            self._ask_ahead(out, network, limits.LOW_ADDRESSES, now)
             return answer
         full = place not in self._waits and len(self._waits) >= limits.MAX_WAITING
         if answer.code not in _WORTH_ASKING or full:
@@ -81,6 +81,11 @@ class Shares:
             return answer
         self._waits[place] = _Wait(wanted, start, now + limits.CLAIM_S)
         return None
+
+    def donate(self, out: Output, network: int, to: bytes, now: float) -> None:
+        """Give addresses to a peer that owns none, and ask for more before the last are given; raises Refusal."""
+        self._addresses.donate(out, network, to)
+        self._ask_ahead(out, network, limits.LOW_TO_GIVE, now)
 
     def cancel(self, out: Output, network: int, endpoint: bytes) -> None:
         """The endpoint wants no address any more."""
@@ -164,10 +169,10 @@ class Shares:
         elif needed and now >= ask.next_at:
             self._ask_next(out, ask, now)
 
-    def _ask_ahead(self, out: Output, network: int, now: float) -> None:
+    def _ask_ahead(self, out: Output, network: int, few: int, now: float) -> None:
         key = request_key(network, "", b"")
         free, owned = self._addresses.free(network), self._addresses.owned(network)
-        low = free < limits.LOW_ADDRESSES or free * 8 < owned
+        low = free < few or free * 8 < owned
         if not low or key in self._asks or now < self._ahead_at.get(network, -_NEVER) + limits.ASK_AHEAD_S:
             return
         spaces = self._spaces(network)

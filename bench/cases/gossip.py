@@ -269,9 +269,8 @@ def _statements(size: int) -> list[bytes]:
         at = place[node.identity]
         linked = sorted({order[(at + step) % size] for step in (-2, -1, 1, 2, size // 3, size // 2, -size // 3)})
         version = (node.incarnation, 9)
-        links = author(
-            sign_as(node.identity), MESH, node.identity, (LINKS, b""), version, encode_body(LINKS, LinksBody(linked))
-        )
+        body = encode_body(LINKS, LinksBody(linked, list(range(1, 1 + len(linked)))))
+        links = author(sign_as(node.identity), MESH, node.identity, (LINKS, b""), version, body)
         wires += [*node.export(), links.wire()]
     return wires
 

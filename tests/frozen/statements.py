@@ -41,7 +41,7 @@ def every_body() -> list[tuple[str, bodies.AnyBody]]:
         (bodies.REVOKE, bodies.RevokeBody(identity=JOINER.public, from_serial=4, reason="stolen")),
         (bodies.ALLOW, bodies.AllowBody(identity=JOINER.public)),
         (bodies.SECRET, bodies.SecretBody(NEXT_SECRET.generation, NEXT_SECRET.commitment(), bodies.SWITCH)),
-        (bodies.LINKS, bodies.LinksBody(sorted((FOUNDER.public, JOINER.public)))),
+        (bodies.LINKS, bodies.LinksBody(sorted((FOUNDER.public, JOINER.public)), [3, 8])),
         (bodies.NETWORK, bodies.NetworkBody(number=1, name="default", pools=["10.32.0.0/12"], mtu=1500)),
         (bodies.ENDPOINT, bodies.EndpointBody(1, MAC, [("10.32.0.5/12", 2)], "web")),
         (bodies.GRANT, bodies.Grant(1, 0x0A200000, 0x0A300000, MEMBER.public, 0, b"")),
@@ -72,7 +72,7 @@ def every_message() -> list[codec.Message]:
     """Every message on a link."""
     hashes = [bytes((number,)) * 8 for number in range(32)]
     return [
-        codec.Beat(),
+        codec.Beat(60_000, 300, 2_900),
         codec.Delta(wires()[:2]),
         codec.Digest(hashes),
         codec.Owners([1, 2], [(FOUNDER.public, hashes[3])]),

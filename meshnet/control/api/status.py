@@ -153,4 +153,14 @@ class Status:
             "tx_records": row.sent_records if row is not None else 0,
             "last_receive_s": facts.last_receive_s,
             "reachable": view.reachable,
+            "route": self._route(view.identity),
         }
+
+    def _route(self, peer: bytes) -> Answer | None:
+        """By whom the links between hosts lead to the peer; `via` null: by a link of this host's own."""
+        route = self._node.route(peer)
+        if route is None:
+            return None
+        hop = self._node.peer(route.via) if route.via != peer else None
+        name = hop.body.name if hop is not None else route.via.hex()[:16]
+        return {"via": name if route.via != peer else None, "cost_ms": route.cost_ms}

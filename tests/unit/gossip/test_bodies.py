@@ -3,6 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from gossip import limits
 from gossip.bodies import (
     ALLOW,
     DROP,
@@ -122,3 +123,11 @@ def test_a_peer_of_an_earlier_version_names_no_secrets() -> None:
     assert isinstance(body, PeerBody) and body.secrets == []
     tagged = msgspec.structs.replace(body, secrets=[b"tag-now.", b"tag-next"])
     assert decode_body(PEER, encode_body(PEER, tagged)) == tagged
+
+
+def test_links_without_costs_are_those_of_an_earlier_version_and_else_each_has_one() -> None:
+    assert decode_body(LINKS, b"\x91\x91\xc4\x20" + WHO) == LinksBody([WHO])
+    assert decode_body(LINKS, encode_body(LINKS, LinksBody([WHO], [limits.MAX_COST]))) == LinksBody([WHO], [14])
+    for costs in ([1, 2], [limits.MAX_COST + 1], [-1]):
+        with pytest.raises(LocalError):
+            encode_body(LINKS, LinksBody([WHO], costs))

@@ -8,6 +8,7 @@ from gossip.errors import RemoteError
 
 MESSAGES: list[Message] = [
     Beat(),
+    Beat(65_535, 0, 3_000),
     Delta([b"x" * 100]),
     Digest([bytes(8)] * limits.DIGEST_BUCKETS),
     Owners([0, 31], [(bytes(32), bytes(8))]),

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from gossip import limits
-from gossip.bodies import LINKS, LinksBody, encode_body
+from gossip.bodies import LINKS, LinksBody, decode_body, encode_body
 from gossip.codec import Beat, Delta, Digest, decode
 from gossip.contacts import Contacts
 from gossip.events import CloseLink, Dial, Output
@@ -145,3 +145,53 @@ def test_who_is_not_known_is_not_dialled() -> None:
     made.consider(PEER, 0.0)
     made.dial_due(out, 9.0)
     assert not any(isinstance(event, Dial) for event in out.tell)
+
+
+def said(made: Contacts) -> LinksBody:
+    held = made._replica.view.get(made._replica.identity, (LINKS, b""))
+    assert held is not None and held.body is not None
+    body = decode_body(LINKS, held.body)
+    assert isinstance(body, LinksBody)
+    return body
+
+
+def feel(made: Contacts, link: int, trip_ms: int) -> None:
+    """As many round trips of that length as are remembered."""
+    entry = made.links.get(link)
+    assert entry is not None
+    for _ in range(limits.RTT_SAMPLES):
+        sent = entry.pulse.beat(100.0).sent
+        entry.pulse.heard(Beat(0, sent, 0), 100.0 + trip_ms / 1000)
+
+
+def test_costs_are_said_once_known_together_and_corrected_rarely() -> None:
+    made, now = contacts(), limits.HEARTBEAT_S
+    made._replica.started = True
+    for number, peer in enumerate((PEER, OTHER)):
+        made.up(Output(), number, peer, False, 0.0)
+    made.say_due(Output(), limits.LINKS_WAIT_S)
+    assert said(made) == LinksBody(sorted((PEER, OTHER))) and made._replica.seq == 1
+
+    def until(end: float) -> list[int]:
+        nonlocal now
+        seqs = [made._replica.seq]
+        while now < end:
+            for link in made.links.all():
+                link.heard_at = now
+            made.tick(Output(), now)
+            made.say_due(Output(), now)
+            seqs += [made._replica.seq] if made._replica.seq != seqs[-1] else []
+            now += limits.HEARTBEAT_S
+        return seqs
+
+    feel(made, 0, 40)
+    assert until(limits.COST_WAIT_S) == [1], "links come and go first"
+    feel(made, 1, 5)
+    assert until(2 * limits.COST_WAIT_S) == [1, 2]
+    assert dict(zip(said(made).peers, said(made).costs, strict=True)) == {PEER: 7, OTHER: 4}
+    for trip in (400, 4000, 4):
+        feel(made, 0, trip)
+        until(now + 100)
+    assert made._replica.seq == 3, "one correction in COST_PACE_S"
+    until(now + limits.COST_PACE_S)
+    assert made._replica.seq == 4 and 3 in said(made).costs

@@ -4,7 +4,7 @@ from gossip import limits
 from gossip.bodies import EndpointBody, NetworkBody
 from gossip.errors import Refusal
 from gossip.events import Lease, LeaseSettled
-from tests.sim.people import mac_of
+from tests.sim.people import identity_of, mac_of
 from tests.unit.gossip.cores import Core, Wires
 from tests.unit.gossip.test_node import three
 
@@ -105,6 +105,19 @@ def test_addresses_are_asked_for_ahead_of_need() -> None:
         answer = ask(c, number, b"%d" % n, now)
         wires.pump(now)
         assert n == 0 or isinstance(answer, Lease), f"allocation {n} had to wait"
+
+
+def test_one_peer_gives_addresses_to_any_number_that_join_at_it() -> None:
+    """Halving alone would leave it without any after as many joins as the range's length has bits."""
+    wires, a, _, c = three()
+    number = web(wires, a, "10.64.0.0/12")
+    announce(wires, c, number, b"job")
+    for n in range(40):
+        a.take(a.node.donate(number, identity_of(f"newcomer{n}"), 10.0 + n))
+        wires.pump(10.0 + n)
+    owners = [each.owner for each in a.node.ranges(number)]
+    assert [n for n in range(40) if identity_of(f"newcomer{n}") not in owners] == []
+    assert a.node.ranges(number) == c.node.ranges(number)
 
 
 def test_an_address_in_anothers_range_comes_with_the_block_around_it() -> None:

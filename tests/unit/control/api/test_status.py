@@ -14,6 +14,7 @@ from crypto.primitives import Suite
 from gossip.bodies import NetworkBody, PeerBody
 from gossip.events import PeerView
 from gossip.node import Node
+from gossip.routes import Route
 from meshnet import __version__
 from meshnet.boundary import Counters, Hello, PeerCounters
 from meshnet.control.api.status import DROPS_SHOWN, Status
@@ -50,6 +51,7 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.views = [seen(OWN, "host-a"), seen(OTHER, "host-b")]
+        self.routes: dict[bytes, Route] = {}
         self.facts: dict[bytes, SessionFacts] = {}
         self.counters: Counters | None = Counters(request=1, drops={}, peers=[])
         self.asked = 0
@@ -79,7 +81,15 @@ class World:
 
         self.status = Status(
             keys=HostKeys(MEMBERSHIP, lambda membership: None),
-            node=cast("Node", SimpleNamespace(peers=lambda: self.views, networks=lambda: self.bodies)),
+            node=cast(
+                "Node",
+                SimpleNamespace(
+                    peers=lambda: self.views,
+                    peer=lambda identity: next((each for each in self.views if each.identity == identity), None),
+                    route=lambda peer: self.routes.get(peer),
+                    networks=lambda: self.bodies,
+                ),
+            ),
             sessions=cast("Sessions", Handshakes()),
             networks=cast("Networks", SimpleNamespace(notes=self.notes)),
             desk=cast("NetworkDesk", Desk()),
@@ -202,8 +212,20 @@ async def test_a_peer_that_is_up_has_a_path_and_its_counters(world: World) -> No
             "tx_records": 1,
             "last_receive_s": 0.25,
             "reachable": True,
+            "route": None,
         }
     ]
+
+
+async def test_by_whom_a_peer_is_reached_and_how_far_it_is(world: World) -> None:
+    world.views = [seen(OWN, "host-a"), seen(OTHER, "host-b"), seen(THIRD, "host-c")]
+    world.routes = {OTHER: Route(OTHER, 4), THIRD: Route(OTHER, 20)}
+    assert [peer["route"] for peer in await world.peers()] == [
+        {"via": None, "cost_ms": 4},
+        {"via": "host-b", "cost_ms": 20},
+    ]
+    world.routes = {THIRD: Route(b"r" * 32, 20)}
+    assert [peer["route"] for peer in await world.peers()] == [None, {"via": "72" * 8, "cost_ms": 20}]
 
 
 async def test_peers_of_one_name_are_marked_until_one_is_gone(world: World) -> None:
