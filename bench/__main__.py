@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import report
-from bench.cases import flood, gossip, handshakes, latency, pps, restart, throughput
+from bench.cases import flood, gossip, handshakes, hosts, latency, pps, restart, throughput
 from bench.machine import fingerprint
 from bench.micro import runner
 from bench.peers.adapter import Peer
@@ -27,7 +27,7 @@ from tests.lab.wire import Wire
 
 PEERS = ("meshnet", "vxlan", "none", "prototype")
 BASES = ("vxlan", "none", "prototype")
-CASES = ("throughput", "latency", "pps", "restart", "flood", "handshakes", "gossip", "micro")
+CASES = ("throughput", "latency", "pps", "restart", "flood", "hosts", "handshakes", "gossip", "micro")
 ROOTLESS = ("handshakes", "gossip", "micro")
 WARM_SECONDS = 1
 
@@ -87,6 +87,9 @@ def compare(chosen: argparse.Namespace) -> None:
     elif chosen.case == "flood":
         units = flood.UNITS
         tables = [flood.measure(Wire(wire), chosen.repeat, chosen.seconds) for wire in chosen.wire]
+    elif chosen.case == "hosts":
+        units = hosts.UNITS
+        tables = [hosts.measure(Wire(wire), chosen.repeat) for wire in chosen.wire]
     elif chosen.case == "handshakes":
         units = handshakes.UNITS
         tables = [handshakes.measure(chosen.repeat, chosen.seconds)]
