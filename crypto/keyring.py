@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crypto.errors import LocalError
-from crypto.primitives import equal
 from crypto.secret import MeshSecret
 
 
@@ -42,10 +41,6 @@ class Keyring:
     def get(self, epoch: int) -> MeshSecret | None:
         """The secret of ``epoch`` (0 to 255)."""
         return next((secret for secret in self.secrets() if secret.epoch == epoch), None)
-
-    def by_tag(self, tag: bytes) -> MeshSecret | None:
-        """The secret whose tag (8 bytes) this is."""
-        return next((secret for secret in self.secrets() if equal(secret.tag(), tag)), None)
 
     def tags(self) -> tuple[bytes, ...]:
         """The tags of all that are held, the current one's first."""

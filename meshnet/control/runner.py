@@ -3,7 +3,8 @@
 Purpose: the one place where a node's Output becomes disk writes, messages and events.
 Rule: over all steps, in the order they were taken: persist, then send, then tell. Steps that wait share one
 commit. After a failed commit nothing of those steps, nor of any later one, is sent or told: memory is ahead
-of the disk, and a message could carry what is not durable. ``resume`` with a node read anew lifts that.
+of the disk, and a message could carry what is not durable. The daemon then reads the whole state anew
+(`store.durability`), with another runner.
 Flow: ``step`` / ``post`` run an act on the node at once -> its Output waits -> ``_drain`` commits, sends,
 tells.
 Reference: design §6 "Persist before tell".
@@ -55,7 +56,7 @@ class NodeRunner(Generic[N]):
     """Owns a node; every use of it goes through ``step`` or ``post``. Lives on one event loop.
 
     clock: seconds, monotonic. send(link id, message) and tell(event) are called in order and must not block.
-    on_failure is told once, the first time a commit fails.
+    failure: why a commit failed; from then on nothing is applied.
     """
 
     def __init__(
@@ -65,7 +66,6 @@ class NodeRunner(Generic[N]):
         clock: Callable[[], float],
         send: Callable[[int, bytes], None],
         tell: Callable[[Event], None],
-        on_failure: Callable[[StoreError], None] = lambda error: None,
     ) -> None:
         self.node = node
         self.failure: StoreError | None = None
@@ -75,7 +75,6 @@ class NodeRunner(Generic[N]):
         self._clock = clock
         self._send = send
         self._tell = tell
-        self._on_failure = on_failure
         self._queue: deque[_Step] = deque()
         self._drainer: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
@@ -114,12 +113,6 @@ class NodeRunner(Generic[N]):
             _log.exception("a step of the gossip node failed")
             return
         self._enqueue(_Step(output, None))
-
-    def resume(self, node: N) -> None:
-        """Go on after a failed commit with a node that was read anew from the reopened store."""
-        self.node = node
-        self.failure = None
-        self._arm()
 
     async def close(self) -> None:
         """Finish what is queued, then refuse everything."""
@@ -179,7 +172,8 @@ class NodeRunner(Generic[N]):
     def _fail(self, batch: list[_Step], error: Exception) -> None:
         """Void `batch` and all that was decided after it: none of it may be told."""
         failure = error if isinstance(error, StoreError) else _unknown(error)
-        first = self.failure is None
+        if self.failure is None:
+            _log.error("state is not durable: %s", failure)
         self.failure = failure
         if self._timer is not None:
             self._timer.cancel()
@@ -190,9 +184,6 @@ class NodeRunner(Generic[N]):
         for step in voided:
             if step.done is not None and not step.done.done():
                 step.done.set_exception(failure)
-        if first:
-            _log.error("state is not durable: %s", failure)
-            self._guard(self._on_failure, failure)
 
     def _arm(self) -> None:
         if self._timer is not None:

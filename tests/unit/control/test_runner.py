@@ -66,7 +66,6 @@ class World:
         self.journal: list[str] = []
         self.node = FakeNode()
         self.store = FakeStore(self.journal, automatic)
-        self.failures: list[StoreError] = []
         self.on_tell: Callable[[Event], None] = lambda event: None
         self.runner = NodeRunner(
             self.node,
@@ -74,7 +73,6 @@ class World:
             asyncio.get_running_loop().time,
             lambda link, message: self.journal.append(f"send {link} {message.decode()}"),
             self._tell,
-            self.failures.append,
         )
 
     def _tell(self, event: Event) -> None:
@@ -153,7 +151,7 @@ async def test_a_step_taken_while_telling_comes_after_the_whole_of_this_one() ->
     assert world.journal == ["commit a", "tell a", "tell a2", "send 1 b", "tell b"]
 
 
-async def test_a_failed_commit_voids_its_steps_and_all_later_ones() -> None:
+async def test_a_failed_commit_voids_its_steps_and_all_later_ones(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     first = asyncio.create_task(world.runner.step(lambda now: output("a")))
     gate = await world.store.wait_called()
@@ -174,21 +172,8 @@ async def test_a_failed_commit_voids_its_steps_and_all_later_ones() -> None:
     world.runner.post(act)
     await settle()
     assert world.journal == [] and touched == [] and world.runner.refused == 1
-    assert len(world.failures) == 1 and world.runner.failure is world.failures[0]
-
-
-async def test_after_a_failure_a_node_read_anew_goes_on() -> None:
-    world = World()
-    step = asyncio.create_task(world.runner.step(lambda now: output("a")))
-    (await world.store.wait_called()).set_exception(OSError(28, "No space left on device"))
-    with pytest.raises(StoreError, match="No space left"):
-        await step
-    world.store.automatic = True
-    fresh = FakeNode()
-    world.runner.resume(fresh)
-    assert world.runner.failure is None and world.runner.node is fresh
-    await world.runner.step(lambda now: output("b"))
-    assert world.journal == ["commit b", "send 1 b", "tell b"]
+    assert isinstance(world.runner.failure, StoreError)
+    assert caplog.text.count("state is not durable") == 1, "said once"
 
 
 async def test_a_failed_runner_fires_no_timer() -> None:
