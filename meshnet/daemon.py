@@ -118,7 +118,7 @@ class Daemon:
                 self._writable,
             )
             self._refuse_departed(assembly)
-            await assembly.start(found, self.invocation.action == "launch")
+            await assembly.start(found, opened.fresh and self.invocation.action == "launch")
         except BaseException:
             if assembly is not None:
                 await assembly.abandon(found)

@@ -18,6 +18,7 @@ need ethtool ethtool "sets the offloads of the lab's wires"
 need ping iputils-ping "pings between workloads"
 need busybox busybox-static "is all there is in the containers of tests/docker"
 need sysctl procps "reads and sets kernel parameters of a namespace"
+need mkfs.ext4 e2fsprogs "makes the disk that becomes read-only"
 
 if [ -z "$missing" ]; then exit 0; fi
 if ! command -v apt-get >/dev/null; then

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from gossip import limits
@@ -11,6 +14,7 @@ from tests.sim.hostile import NAME, Siege, encoded, names, noise, say
 from tests.sim.people import chain_of, identity_of
 
 LINKS_TO_ALL = encode_body(LINKS, LinksBody(sorted(identity_of(f"h{n}") for n in range(limits.MAX_LINKS))))
+GROWTH_B = 16 << 20  # a hundredth of what a million statements take, kept by each of the seven
 FOREIGN = encode_body(PEER, PeerBody("h0", ["198.51.100.1:1"], bytes(32), chain_of("h0"), bytes(8), "9"))
 
 
@@ -65,12 +69,36 @@ def test_what_is_no_message_costs_the_villain_its_link_alone() -> None:
     siege.rest()
 
 
+def besiege(siege: Siege, batches: range, size: int) -> None:
+    """Say new names, batch after batch; what must hold does after each."""
+    for batch in batches:
+        siege.say(names(size, size * batch))
+        siege.check()
+
+
+def resident_b() -> int:
+    """What this process holds in memory: all hosts of the siege."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_names_without_end_fill_its_quota_and_nothing_else() -> None:
     siege = Siege()
-    for batch in range(8):
-        siege.say(names(3000, 3000 * batch))
-        siege.check()
+    besiege(siege, range(8), 3000)
     persisted = [host.node.counters.get("statement_too_often", 0) for host in siege.honest]
     assert max(persisted) > 10_000, "what comes without end is dropped before it is kept, stored or passed on"
     siege.rest()
     assert any(owner == identity_of(NAME) for owner, *_ in siege.honest[0].node.summary())
+
+
+@pytest.mark.slow
+def test_a_million_names_cost_no_memory_no_link_and_nobody_else() -> None:
+    siege = Siege()
+    before = sorted(peer for _, peer in siege.villain.node.links())
+    besiege(siege, range(20), 5000)
+    held = resident_b()
+    besiege(siege, range(20, 200), 5000)
+    assert resident_b() - held < GROWTH_B
+    assert sorted(peer for _, peer in siege.villain.node.links()) == before
+    dropped = sum(host.node.counters["statement_too_often"] for host in siege.honest)
+    assert dropped > len(before) * 900_000, "all of it was sent, and read"
+    siege.rest()

@@ -21,6 +21,7 @@ from crypto import lifetime
 from crypto.errors import RemoteError
 from crypto.handshake import WIRE_VERSION, Received, read_initiation
 from meshnet.boundary import Address
+from meshnet.control.budget import Budget
 from meshnet.control.handshakes.cookies import Cookies
 from meshnet.control.handshakes.freshness import Verdict
 from meshnet.control.handshakes.known_peers import KnownPeers
@@ -28,7 +29,6 @@ from meshnet.control.handshakes.own_end import OwnEnd
 from meshnet.control.handshakes.peer_output import Output, SendDatagram, install
 from meshnet.control.handshakes.remote import Attempt, Remote, Session
 from meshnet.control.handshakes.trying import CONFIRM_S, Trying
-from meshnet.control.links.budget import Budget
 
 __all__ = ["RACE_S", "Answering"]
 
@@ -57,6 +57,8 @@ class Answering:
         remote = self._known.by_static(received.remote_static)
         if remote is None:
             raise RemoteError("initiation of an unknown peer")
+        if not self._own.usable(remote.peer_id, address):
+            raise RemoteError("initiation from an address that is not to be used")
         offer = received.offer
         if not offer.min_version <= WIRE_VERSION <= offer.max_version:
             raise RemoteError("initiation without a wire version of ours")

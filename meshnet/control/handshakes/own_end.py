@@ -15,6 +15,7 @@ from typing import Final
 from crypto.errors import RemoteError
 from crypto.handshake import WIRE_VERSION, Choice, Local, Offer
 from crypto.keys import Entropy
+from meshnet.boundary import Address
 
 __all__ = ["RECORD_MIN", "OwnEnd"]
 
@@ -32,6 +33,8 @@ class OwnEnd:
     entropy: Entropy
     rng: random.Random
     wall_ns: Callable[[], int]
+    barred: Callable[[bytes, Address], bool]
+    """Whether a peer (its identity) is neither to be tried nor answered at an address."""
     counters: Counter[str] = field(default_factory=Counter)
     """What was refused or happened, by reason."""
 
@@ -57,6 +60,13 @@ class OwnEnd:
         secrets = self.local.keyring.secrets()
         common = (secret for secret in secrets if secret.tag() in tags)
         return next(common, secrets[0]).epoch
+
+    def usable(self, peer_id: bytes, address: Address) -> bool:
+        """Whether a peer may be tried or answered at this address; counts where not."""
+        if self.barred(peer_id, address):
+            self.counters["address that is not to be used"] += 1
+            return False
+        return True
 
     def is_static(self, static: bytes) -> bool:
         """Whether a static key (32 bytes) is one of ours."""

@@ -22,6 +22,7 @@ from crypto.handshake import TYPE_INITIATION, TYPE_RESPONSE, Local
 from crypto.keys import Entropy
 from crypto.tai64n import stamp
 from meshnet.boundary import Address, ProgressRow, SessionRow
+from meshnet.control.budget import Budget
 from meshnet.control.handshakes.answering import Answering
 from meshnet.control.handshakes.cookies import Cookies
 from meshnet.control.handshakes.freshness import Freshness
@@ -31,7 +32,6 @@ from meshnet.control.handshakes.peer_output import DropSession, Output, PeerView
 from meshnet.control.handshakes.remote import Remote, Session
 from meshnet.control.handshakes.stamps import Stamps
 from meshnet.control.handshakes.trying import Trying
-from meshnet.control.links.budget import Budget
 
 __all__ = ["COMPUTED_BURST", "COMPUTED_PER_SECOND", "COMPUTED_RESERVE", "WANTED_IGNORED_S", "Peers"]
 
@@ -58,12 +58,14 @@ class Peers:
         features: int,
         largest_record: int,
         reserved: bytes,
+        barred: Callable[[bytes, Address], bool] = lambda peer_id, address: False,
     ) -> None:
         """``boot`` is the forwarder's 8 bytes; ``wall_ns`` reads the wall clock, which only makes and judges stamps.
 
         ``reserved`` (12 bytes, or empty) is the last stamp that was asked to be reserved, in this run or before.
+        ``barred``: whether a peer is neither to be tried nor answered at an address, whoever names it.
         """
-        self._own = OwnEnd(local, boot, features, largest_record, entropy, rng, wall_ns)
+        self._own = OwnEnd(local, boot, features, largest_record, entropy, rng, wall_ns, barred)
         self._known = KnownPeers(entropy)
         self._cookies = Cookies()
         budget = Budget(COMPUTED_PER_SECOND, COMPUTED_BURST, COMPUTED_RESERVE)
@@ -148,7 +150,7 @@ class Peers:
     def moved(self, peer_id: bytes, address: Address) -> None:
         """The peer answered a probe of the forwarder from this address."""
         remote = self._known.remotes.get(peer_id)
-        if remote is not None:
+        if remote is not None and self._own.usable(peer_id, address):
             self._known.prove(remote, address)
 
     def progressed(self, rows: Iterable[ProgressRow], now: float) -> list[Output]:

@@ -121,6 +121,8 @@ class Sessions:
         self._known: dict[bytes, _Known] = {}
         self.forwarder_since = clock()
         self.counters_of_handshakes: Counter[str] = Counter()
+        self.why_not: Callable[[bytes, str], str | None] = lambda peer, host: None
+        """Says why a peer is not to be reached at an address (`control.inside`)."""
         self.notice: Callable[[str, str, str], None] = lambda what, why, fix: None
         """Takes what an operator should read: what, why, what to do."""
 
@@ -135,6 +137,7 @@ class Sessions:
             features=self._features(),
             largest_record=LARGEST_RECORD,
             reserved=dict(self._store.load(STAMPS_SPACE)).get(STAMPS_KEY, b""),
+            barred=lambda peer, address: self.why_not(peer, address[0]) is not None,
         )
         self.counters_of_handshakes = self._peers.counters
         self._send_handshake_keys()

@@ -21,13 +21,13 @@ from crypto.cookie import reply_receiver
 from crypto.errors import RemoteError
 from crypto.handshake import initiate, receiver_index
 from meshnet.boundary import Address
+from meshnet.control.budget import Budget
 from meshnet.control.handshakes.cookies import NO_CHALLENGE, Given
 from meshnet.control.handshakes.known_peers import KnownPeers
 from meshnet.control.handshakes.own_end import OwnEnd
 from meshnet.control.handshakes.peer_output import Output, ReserveStamps, SendDatagram, install, state_change
 from meshnet.control.handshakes.remote import Attempt, Remote, Session
 from meshnet.control.handshakes.stamps import Stamps
-from meshnet.control.links.budget import Budget
 
 __all__ = ["CONFIRM_S", "HURRIES_MAX", "PENDING_MAX", "RESERVED_WITHIN_S", "Trying"]
 
@@ -70,7 +70,7 @@ class Trying:
         attempt.waits = False
         if lifetime.gave_up(now - attempt.since):
             return self._give_up(remote)
-        candidates = remote.candidates()
+        candidates = [one for one in remote.candidates() if self._own.usable(remote.peer_id, one)]
         if not candidates or self._known.under_way >= PENDING_MAX:
             attempt.retry_at = now + lifetime.retry_delay(1, self._own.rng.random())
             return []

@@ -16,13 +16,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from crypto.errors import RemoteError
 from crypto.stream import StreamResponder
+from meshnet.control.budget import Budget
 from meshnet.control.joining import join_wire as wire
 from meshnet.control.joining.tokens import Reason, Refused, Tokens, Writes
 from meshnet.control.keys.membership import JoinRequest, Membership
-from meshnet.control.links.budget import Budget
-from meshnet.control.links.pipe import Pipe
-from meshnet.control.links.records import Records
 from meshnet.control.store.row import PutLike
+from meshnet.control.streams.pipe import Pipe
+from meshnet.control.streams.records import Records
 from meshnet.errors import MeshnetError
 
 ANSWER_S = 15.0  # the answer to one joiner that has proven itself

@@ -26,8 +26,8 @@ from crypto.token import Token
 from meshnet.control.joining import join_wire as wire
 from meshnet.control.joining.join_reply import TOKEN_REFUSALS, JoinReply, check_issued, check_issuer, collect, refused
 from meshnet.control.keys.membership import STATE_ID_SIZE, JoinRequest, Membership, check_name
-from meshnet.control.links.pipe import Pipe, connect
-from meshnet.control.links.records import Records
+from meshnet.control.streams.pipe import Pipe, connect
+from meshnet.control.streams.records import Records
 from meshnet.errors import ExitCode, MeshnetError
 
 __all__ = ["JoinReply", "caught_up", "join", "rejoin"]

@@ -22,8 +22,8 @@ from meshnet.control.joining import join_wire as wire
 from meshnet.control.joining.join_reply import PASSWORD_REFUSALS, JoinReply, check_issued, collect
 from meshnet.control.joining.password import check_strength, derive
 from meshnet.control.keys.membership import STATE_ID_SIZE, JoinRequest, Membership, check_name
-from meshnet.control.links.pipe import Pipe, connect
-from meshnet.control.links.records import Records
+from meshnet.control.streams.pipe import Pipe, connect
+from meshnet.control.streams.records import Records
 from meshnet.errors import ExitCode, MeshnetError
 
 JOIN_S = 20.0  # a whole attempt, two derivations of the key included

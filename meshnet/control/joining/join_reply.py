@@ -16,7 +16,7 @@ from crypto.errors import RemoteError
 from meshnet.control.joining import join_wire as wire
 from meshnet.control.joining.tokens import Reason
 from meshnet.control.keys.membership import JoinRequest, Membership
-from meshnet.control.links.records import Records
+from meshnet.control.streams.records import Records
 from meshnet.errors import ExitCode, MeshnetError
 
 _NEW_TOKEN: Final = "run `meshnet token create` on a host of the mesh and join with what it prints"

@@ -11,7 +11,7 @@ Reference: docs/adr/0008-secret-on-links.md; docs/membership.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -62,17 +62,20 @@ class Member:
     identity: bytes
     tags: Sequence[bytes]
     reachable: bool
-    linked: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a step looks at. drives: whether this host announces the phases; members: by identity."""
+    """What a step looks at. linked: the members this host has links to; drives: whether it announces the phases.
+
+    ready(): whether all that the announced phase waits for hold its secret (`stragglers`); asked by who drives alone.
+    """
 
     keyring: Keyring
     announced: Announced | None
+    linked: Sequence[Member]
     drives: bool
-    members: Sequence[Member]
+    ready: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,26 +127,24 @@ class Rotation:
         ours = _follow(view.keyring, target, announced.phase)
         if ours is not None:
             return [ours]
-        acts: list[Act] = [Send(member) for member in self._to_send(view.members, announced.tag, now)]
+        acts: list[Act] = [Send(member) for member in self._to_send(view.linked, announced.tag, now)]
         if view.drives:
-            acts += self._drive(view.members, announced, now)
+            acts += self._drive(announced.phase, view.ready, now)
         return acts
 
     def _to_send(self, members: Sequence[Member], tag: bytes, now: float) -> list[bytes]:
-        lacking = [member.identity for member in members if member.linked and tag not in member.tags]
+        lacking = [member.identity for member in members if tag not in member.tags]
         due = [one for one in lacking if now - self._sent.get(one, now - RESEND_S) >= RESEND_S]
         sent = self._sent
         self._sent = {one: now if one in due else sent[one] for one in lacking}
         return due
 
-    def _drive(self, members: Sequence[Member], announced: Announced, now: float) -> list[Act]:
+    def _drive(self, phase: Phase, ready: Callable[[], bool], now: float) -> list[Act]:
         waited = now - self._since
-        if announced.phase is Phase.INSTALL:
-            ready = all(announced.tag in member.tags for member in members if member.reachable)
-            return [Announce(Phase.SWITCH)] if ready and waited >= INSTALL_S else []
-        if announced.phase is Phase.SWITCH:
-            ready = all(announced.tag in member.tags for member in members)
-            return [Announce(Phase.DROP)] if ready and waited >= PREVIOUS_S else []
+        if phase is Phase.INSTALL and waited >= INSTALL_S and ready():
+            return [Announce(Phase.SWITCH)]
+        if phase is Phase.SWITCH and waited >= PREVIOUS_S and ready():
+            return [Announce(Phase.DROP)]
         return []
 
 

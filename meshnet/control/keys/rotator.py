@@ -19,6 +19,7 @@ from crypto.keys import Entropy
 from crypto.secret import MeshSecret
 from crypto.token import Token
 from gossip.errors import Refusal
+from gossip.events import PeerView
 from gossip.node import Node
 from meshnet.control.joining.join import caught_up, rejoin
 from meshnet.control.keys.hostkeys import HostKeys
@@ -40,6 +41,7 @@ from meshnet.control.keys.rotation import (
     lost,
     under_way,
 )
+from meshnet.control.keys.stragglers import Stragglers
 from meshnet.control.pending import refused
 from meshnet.control.runner import Commits, NodeRunner
 from meshnet.control.store.row import Row
@@ -84,6 +86,7 @@ class Rotator:
         self._entropy = entropy
         self._driven = driven
         self._rotation = Rotation()
+        self._stragglers = Stragglers()
         self._offer: MeshSecret | None = None
 
     # --- what the mesh brings --------------------------------------------------------------------------------------
@@ -254,12 +257,16 @@ class Rotator:
         return None if view is None else Announced(view.generation, view.commitment, Phase(view.phase), view.by)
 
     def _outlook(self) -> Outlook:
-        announced = self._announced()
-        drives = announced is not None and self._drives(announced)
-        # Only who drives it through has to ask everybody; looking at a thousand peers each second is work.
-        everybody = announced is not None and drives and announced.phase is not Phase.DROP
-        members = self._members() if everybody else [] if announced is None else self._linked()
-        return Outlook(self._keys.membership.keyring, announced, drives, members)
+        announced, ring = self._announced(), self._keys.membership.keyring
+        if announced is None:
+            return Outlook(ring, None, [], False, lambda: False)
+        return Outlook(
+            ring,
+            announced,
+            self._linked(),
+            self._drives(announced),
+            lambda: self._stragglers.none(announced, self._member, self._members),
+        )
 
     def _drives(self, announced: Announced) -> bool:
         node = self._runner.node
@@ -267,23 +274,17 @@ class Rotator:
         return mine and "admin" in node.roles(node.identity)
 
     def _members(self) -> list[Member]:
+        """All of them but this host; work in a large mesh."""
         node = self._runner.node
-        linked = {peer for _, peer in node.links()}
-        return [
-            Member(view.identity, view.body.secrets, view.reachable, view.identity in linked)
-            for view in node.peers()
-            if view.identity != node.identity and not view.left and not view.revoked
-        ]
+        return [member for view in node.peers() if view.identity != node.identity and (member := _counted(view))]
+
+    def _member(self, peer: bytes) -> Member | None:
+        return _counted(self._runner.node.peer(peer))
 
     def _linked(self) -> list[Member]:
         """The members that this host has a link to."""
-        node = self._runner.node
-        views = [node.peer(peer) for peer in sorted({peer for _, peer in node.links()})]
-        return [
-            Member(view.identity, view.body.secrets, view.reachable, True)
-            for view in views
-            if view is not None and not view.left and not view.revoked
-        ]
+        peers = sorted({peer for _, peer in self._runner.node.links()})
+        return [member for peer in peers if (member := self._member(peer))]
 
     def _reachable(self) -> list[bytes]:
         return [member.identity for member in self._members() if member.reachable]
@@ -318,6 +319,13 @@ class Rotator:
     def _names(self, identities: list[bytes]) -> str:
         names = self._named(identities)
         return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _counted(view: PeerView | None) -> Member | None:
+    """What a rotation looks at of a peer; None of one that left or was revoked."""
+    if view is None or view.left or view.revoked:
+        return None
+    return Member(view.identity, view.body.secrets, view.reachable)
 
 
 def _installed(own: Membership, secret: MeshSecret) -> Membership:

@@ -26,7 +26,7 @@ from gossip.events import Dial
 from meshnet.control.keys.hostkeys import HostKeys
 from meshnet.control.links.credential import Credential
 from meshnet.control.links.listener import HANDSHAKE_S
-from meshnet.control.links.pipe import CONNECT_S, Pipe, connect
+from meshnet.control.streams.pipe import CONNECT_S, Pipe, connect, split_address
 
 __all__ = ["CONFIRM", "STAGGER_S", "Dialling", "Opened", "Tried", "common_secret"]
 
@@ -52,7 +52,10 @@ class Tried(dict[str, str]):
 
 
 class Dialling:
-    """admit(static, payload): the identity of the member with that key and credential, or RemoteError."""
+    """admit(static, payload): the identity of the member with that key and credential, or RemoteError.
+
+    why_not(peer, host): why it is not to be reached at an address, or None.
+    """
 
     def __init__(
         self,
@@ -61,17 +64,19 @@ class Dialling:
         tags: Callable[[bytes], Sequence[bytes]],
         counters: Counter[str],
         entropy: Entropy,
+        why_not: Callable[[bytes, str], str | None] = lambda peer, host: None,
     ) -> None:
         self._keys = keys
         self._admit = admit
         self._tags = tags
         self._counters = counters
         self._entropy = entropy
+        self._why_not = why_not
 
     async def race(self, dial: Dial, addresses: Sequence[str], tried: Tried) -> Opened | None:
         """Open a connection to the peer at one of the addresses; `tried` tells meanwhile what became of each."""
         running: dict[asyncio.Task[Opened | None], None] = {}
-        waiting = list(addresses)
+        waiting = [address for address in addresses if self._usable(dial.peer, address, tried)]
         loop = asyncio.get_running_loop()
         try:
             while waiting or running:
@@ -93,6 +98,17 @@ class Dialling:
             for left in await asyncio.gather(*running, return_exceptions=True):
                 if isinstance(left, Opened):
                     left.pipe.abort()
+
+    def _usable(self, peer: bytes, address: str, tried: Tried) -> bool:
+        try:
+            why = self._why_not(peer, split_address(address)[0])
+        except ValueError as error:
+            why = str(error)
+        if why is None:
+            return True
+        self._counters["addresses that are not to be used"] += 1
+        tried[address] = why
+        return False
 
     async def _confirm(self, opened: Opened, tried: Tried) -> bool:
         try:

@@ -37,9 +37,9 @@ from meshnet.control.keys.hostkeys import HostKeys
 from meshnet.control.links.credential import Credential
 from meshnet.control.links.dialling import CONFIRM, Dialling, Tried
 from meshnet.control.links.listener import Listener
-from meshnet.control.links.pipe import Pipe
 from meshnet.control.runner import NodeRunner
 from meshnet.control.store.store import StoreError
+from meshnet.control.streams.pipe import Pipe
 
 MESSAGE, SECRET = 1, 3  # kinds of records, as is CONFIRM; others are counted and skipped
 SECRET_SIZE = 4 + KEY_SIZE  # u32 generation, the key
@@ -75,6 +75,7 @@ class Links:
     it says it holds. issuer: answers joins, None where none are. on_secret(peer, secret): a mesh secret came from a
     linked peer; nothing of it is checked. ways(identity, addresses): where to try a peer of which gossip tells these
     addresses. on_reached(peer, address): a link that was opened from here came up over this address.
+    why_not(peer, host): why it is not to be dialled at an address, or None.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Links:
         entropy: Entropy = os.urandom,
         ways: Callable[[bytes, Sequence[str]], Sequence[str]] = lambda identity, said: said,
         on_reached: Callable[[bytes, str], None] = lambda peer, address: None,
+        why_not: Callable[[bytes, str], str | None] = lambda peer, host: None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._keys = keys
@@ -102,7 +104,7 @@ class Links:
         self._entropy = entropy
         self._ways = ways
         self._on_reached = on_reached
-        self._dialling = Dialling(keys, self._admit, tags, self.counters, entropy)
+        self._dialling = Dialling(keys, self._admit, tags, self.counters, entropy, why_not)
         self._serves_joins = issuer is not None
         self._listener = Listener(sockets, self._responder, self, issuer, self.counters)
         self._links: dict[int, _Link] = {}

@@ -21,9 +21,9 @@ from typing import Any, Protocol
 from crypto.errors import RemoteError
 from crypto.prologue import Channel
 from crypto.stream import StreamResponder
+from meshnet.control.budget import Budget
 from meshnet.control.joining.issuer import Issuer
-from meshnet.control.links.budget import Budget
-from meshnet.control.links.pipe import Pipe
+from meshnet.control.streams.pipe import Pipe
 
 HANDSHAKE_S = 5.0  # from the first byte until the other end is proven
 MAX_HALF_OPEN = 64

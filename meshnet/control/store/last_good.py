@@ -6,7 +6,8 @@ older than what this host has said is marked as rolled back in the transaction t
 one that may have been used since: nothing new can then be said under an old one, and the mark stays until TRUSTED is
 written.
 Flow: `keep` (the store's writer, now and then) -> NAME.good; at a start `resume`, for a broken file `restore` (which
-puts the broken one aside as NAME.damaged), for a lost log `note_lost_log`; `begin` and `finish` bracket a run.
+puts the broken one aside as NAME.damaged), for a lost log `note_lost_log`, for a lost end of it `note_lost_commits`;
+`begin` and `finish` bracket a run.
 Reference: design §6 (rolled-back state); gossip/replica.py.
 """
 
@@ -33,6 +34,7 @@ __all__ = [
     "begin",
     "finish",
     "keep",
+    "note_lost_commits",
     "note_lost_log",
     "restore",
     "resume",
@@ -142,6 +144,18 @@ def note_lost_log(path: Path) -> str | None:
         return why
     except sqlite3.Error as error:
         raise store_file.unwritable(path, str(error)) from error
+
+
+def note_lost_commits(connection: sqlite3.Connection, path: Path, count: int) -> str | None:
+    """Mark the open database as rolled back if it lacks so many commits, unless that is known; returns why.
+
+    Raises sqlite3.Error.
+    """
+    if count == 0 or rolled_back(connection) is not None:
+        return None
+    why = f"{path.name} lacks its last {count} commits: {path.name}-wal was damaged, or an older file took its place"
+    _mark(connection, why)
+    return why
 
 
 def begin(connection: sqlite3.Connection) -> None:

@@ -29,6 +29,7 @@ from typing import Any, Final
 from meshnet.control.store import last_good, migrations, schema, store_file
 from meshnet.control.store.row import PutLike, Row
 from meshnet.control.store.store_file import Damaged
+from meshnet.control.store.tally import Tally
 from meshnet.errors import ExitCode, MeshnetError
 
 __all__ = ["Store", "StoreError"]
@@ -61,7 +62,9 @@ class _Job:
 class Store:
     """One open database with its writer thread; ``open`` makes it, ``close`` ends it."""
 
-    def __init__(self, path: Path, state_id: bytes, connection: sqlite3.Connection, dial: Connect) -> None:
+    def __init__(
+        self, path: Path, state_id: bytes, connection: sqlite3.Connection, tally: Tally, dial: Connect
+    ) -> None:
         self.path = path
         self.state_id = state_id
         self.rolled_back = last_good.rolled_back(connection)
@@ -69,6 +72,7 @@ class Store:
         self.copy_failure: str | None = None
         """Why the last good copy could not be made, the last time it was tried, or None."""
         self._connection = connection
+        self._tally = tally
         self._connect = dial
         self._jobs: deque[_Job] = deque()
         self._wake = threading.Condition()
@@ -95,8 +99,12 @@ class Store:
         try:
             connection = dial(path)
             try:
+                tally = Tally(path, state_id, connection)
+                if (why := last_good.note_lost_commits(connection, path, tally.lacking)) is not None:
+                    log.warning("%s", why)
+                tally.tell()
                 last_good.begin(connection)
-                return cls(path, state_id, connection, dial)
+                return cls(path, state_id, connection, tally, dial)
             except BaseException:
                 connection.close()
                 raise
@@ -197,7 +205,7 @@ class Store:
                 self._transact([put for job in jobs for put in job.puts or ()])
                 return None
         except Exception as error:
-            why = f"{type(error).__name__}: {error}"
+            why = self._reason(error)
             if jobs[0].puts is None:
                 return _refused(self.path, why)
             self._failure = why
@@ -210,7 +218,9 @@ class Store:
         try:
             for put in puts:
                 schema.put(self._connection, put.space, put.key, put.value)
+            self._tally.count(self._connection)
             self._connection.execute("COMMIT")
+            self._tally.note()
             self._changed = True
         except BaseException:
             if self._connection.in_transaction:
@@ -226,6 +236,16 @@ class Store:
         with closing(self._connect(self.path)) as connection:
             for value in (_PROBE.value, None):
                 schema.put(connection, _PROBE.space, _PROBE.key, value)
+
+    def _reason(self, error: Exception) -> str:
+        """Why it failed; SQLite says "disk I/O error" where the system knows that the disk is full or read-only."""
+        why = f"{type(error).__name__}: {error}"
+        if isinstance(error, sqlite3.Error):
+            try:
+                store_file.find_room(self.path)
+            except OSError as cause:
+                why += f" ({(cause.strerror or str(cause)).lower()})"
+        return why
 
     def _keep(self) -> None:
         """Make the last good copy; after a failed commit there is nothing sound to copy."""
@@ -249,6 +269,7 @@ class Store:
         with suppress(sqlite3.Error):  # the next start then takes this one for killed
             last_good.finish(self._connection)
         self._connection.close()
+        self._tally.close()
 
 
 def _prepare(path: Path, state_id: bytes) -> None:

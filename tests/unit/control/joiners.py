@@ -22,9 +22,9 @@ from meshnet.control.joining.join_password import join_by_password
 from meshnet.control.joining.tokens import Tokens
 from meshnet.control.keys.membership import JoinRequest, found
 from meshnet.control.links.listener import Listener
-from meshnet.control.links.pipe import Pipe, connect
 from meshnet.control.store.row import PutLike
 from meshnet.control.store.store import StoreError
+from meshnet.control.streams.pipe import Pipe, connect
 from meshnet.errors import MeshnetError
 
 WALL = 1_800_000_000.0

@@ -28,11 +28,11 @@ from meshnet.control.keys.membership import Membership, found
 from meshnet.control.links.credential import Credential
 from meshnet.control.links.dialling import CONFIRM
 from meshnet.control.links.links import Links
-from meshnet.control.links.pipe import Pipe, connect
 from meshnet.control.presence import Presence, body_of
 from meshnet.control.runner import NodeRunner
 from meshnet.control.store.row import PutLike
 from meshnet.control.store.store import StoreError
+from meshnet.control.streams.pipe import Pipe, connect
 
 DEADLINE_S = 10.0
 WALL = 1_800_000_000.0

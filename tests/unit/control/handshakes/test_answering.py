@@ -196,3 +196,12 @@ def test_the_winner_of_a_race_insists_where_the_other_is(small: Peers, large: Pe
     assert again.address == AT_LARGE
     assert read_initiation(local(LARGE), again.data)
     assert initiate(local(SMALL), LARGE.public, 1, offer_at(0), random.Random(1).randbytes).datagram != again.data
+
+
+def test_an_initiation_from_a_barred_address_makes_no_session(small: Peers, large: Peers) -> None:
+    first = only(small.wanted(LARGE_ID, 0.0), SendDatagram)
+    large._own.barred = lambda peer_id, address: (peer_id, address) == (SMALL_ID, ELSEWHERE)
+    assert large.receive(ELSEWHERE, first.data, 0.0) == []
+    assert large.counters["initiation from an address that is not to be used"] == 1
+    answer = large.receive(AT_SMALL, first.data, 0.1)
+    assert only(answer, InstallSession).address == AT_SMALL, "nothing was taken of the one that was refused"

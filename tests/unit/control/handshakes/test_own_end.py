@@ -12,7 +12,7 @@ from crypto.keyring import Keyring
 from crypto.primitives import Suite
 from crypto.secret import MeshSecret
 from meshnet.control.handshakes.own_end import RECORD_MIN, OwnEnd
-from tests.unit.control.handshaking import LARGE, MESH, SMALL, STRANGER
+from tests.unit.control.handshaking import AT_SMALL, LARGE, MESH, SMALL, STRANGER
 
 OLD, NOW, NEXT, OTHER = (MeshSecret(number, bytes([number]) * 32) for number in (6, 7, 8, 9))
 
@@ -20,7 +20,7 @@ OLD, NOW, NEXT, OTHER = (MeshSecret(number, bytes([number]) * 32) for number in 
 def own_end(keyring: Keyring) -> OwnEnd:
     rng = random.Random(1)
     local = Local(MESH, Suite.AESGCM, keyring, SMALL, STRANGER)
-    return OwnEnd(local, b"boot-id!", 5, 9_000, rng.randbytes, rng, lambda: 10**18)
+    return OwnEnd(local, b"boot-id!", 5, 9_000, rng.randbytes, rng, lambda: 10**18, lambda peer_id, address: False)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,12 @@ def test_the_record_size_suits_both() -> None:
 def test_our_static_keys_are_both_ours() -> None:
     own = own_end(Keyring(NOW))
     assert own.is_static(SMALL.public) and own.is_static(STRANGER.public) and not own.is_static(LARGE.public)
+
+
+def test_an_address_that_is_not_to_be_used_is_counted() -> None:
+    own = own_end(Keyring(NOW))
+    assert own.usable(b"p", AT_SMALL) and not own.counters
+    own.barred = lambda peer_id, address: (peer_id, address) == (b"p", AT_SMALL)
+    assert own.usable(b"q", AT_SMALL)
+    assert not own.usable(b"p", AT_SMALL)
+    assert own.counters["address that is not to be used"] == 1

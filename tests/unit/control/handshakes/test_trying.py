@@ -162,3 +162,30 @@ def test_a_response_from_elsewhere_leads_where_the_initiation_was_sent(small: Pe
     response = only(large.receive(AT_SMALL, sent.data, 0.1), SendDatagram)
     made = only(small.receive(ELSEWHERE, response.data, 0.2), InstallSession)
     assert made.address == AT_LARGE and small.view(LARGE_ID, 0.2).address == AT_LARGE
+
+
+# --- addresses that are not to be used
+
+
+def bar(peers: Peers, *addresses: Address) -> None:
+    peers._own.barred = lambda peer_id, address: address in addresses
+
+
+def test_a_barred_address_is_never_tried_whoever_named_it(small: Peers) -> None:
+    small.know(LARGE_ID, LARGE.public, [ELSEWHERE, AT_LARGE], (), 0.0)
+    bar(small, ELSEWHERE)
+    small.moved(LARGE_ID, ELSEWHERE)
+    sent = [only(small.wanted(LARGE_ID, 0.0), SendDatagram)]
+    sent += [only(small.handle_timer(due), SendDatagram) for due in (6.0, 12.0)]
+    assert [one.address for one in sent] == [AT_LARGE] * 3
+    bar(small)
+    sent = [only(small.handle_timer(due), SendDatagram) for due in (18.0, 24.0)]
+    assert {one.address for one in sent} == {AT_LARGE, ELSEWHERE}, "it is asked anew for each try"
+
+
+def test_a_peer_with_barred_addresses_alone_is_given_up_like_any_other(small: Peers) -> None:
+    bar(small, AT_LARGE)
+    assert not [o for o in small.wanted(LARGE_ID, 0.0) if isinstance(o, SendDatagram)]
+    while (due := small.next_timer()) is not None:
+        outputs = small.handle_timer(due)
+    assert outputs == [PeerState(LARGE_ID, "down")] and due is None

@@ -19,8 +19,8 @@ from crypto.stream import StreamInitiator
 from meshnet.control.joining import issuer as module
 from meshnet.control.joining import join_wire as wire
 from meshnet.control.keys.membership import JoinRequest
-from meshnet.control.links.pipe import Pipe, connect
-from meshnet.control.links.records import Records
+from meshnet.control.streams.pipe import Pipe, connect
+from meshnet.control.streams.records import Records
 from meshnet.errors import MeshnetError
 from tests.unit.control.joiners import DEADLINE_S, Joiner, World, asking, joining, poll
 

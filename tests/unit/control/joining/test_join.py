@@ -20,8 +20,8 @@ from meshnet.control.joining import join_wire as wire
 from meshnet.control.joining.join import JoinReply, rejoin
 from meshnet.control.joining.tokens import Tokens
 from meshnet.control.keys.membership import JoinRequest, Membership, found
-from meshnet.control.links.records import Records
 from meshnet.control.store.store import StoreError
+from meshnet.control.streams.records import Records
 from meshnet.errors import ExitCode, MeshnetError
 from tests.unit.control.joiners import Joiner, World, joining, poll
 

@@ -18,7 +18,7 @@ from meshnet.control.joining.join_reply import JoinReply
 from meshnet.control.joining.password import derive
 from meshnet.control.joining.tokens import Tokens
 from meshnet.control.keys.membership import JoinRequest, found
-from meshnet.control.links.records import Records
+from meshnet.control.streams.records import Records
 from meshnet.errors import ExitCode, MeshnetError
 from tests.unit.control.joiners import Joiner, World, joining
 

@@ -32,6 +32,7 @@ from meshnet.control.keys.rotation import (
     lost,
     under_way,
 )
+from meshnet.control.keys.stragglers import Stragglers
 
 OLD, NEW, OTHER = MeshSecret(4, b"\1" * 32), MeshSecret(5, b"\2" * 32), MeshSecret(5, b"\3" * 32)
 A, B, C = b"a" * 32, b"b" * 32, b"c" * 32
@@ -43,14 +44,25 @@ def announced(phase: Phase, secret: MeshSecret = NEW) -> Announced:
     return Announced(secret.generation, secret.commitment(), phase, A)
 
 
-def member(identity: bytes, *secrets: MeshSecret, reachable: bool = True, linked: bool = True) -> Member:
-    return Member(identity, [secret.tag() for secret in secrets], reachable, linked)
+def member(identity: bytes, *secrets: MeshSecret, reachable: bool = True) -> Member:
+    return Member(identity, [secret.tag() for secret in secrets], reachable)
 
 
 def look(
-    keyring: Keyring, phase: Phase | None, members: Iterable[Member] = (), *, drives: bool = True, of: MeshSecret = NEW
+    keyring: Keyring,
+    phase: Phase | None,
+    linked: Iterable[Member] = (),
+    apart: Iterable[Member] = (),
+    *,
+    drives: bool = True,
+    of: MeshSecret = NEW,
 ) -> Outlook:
-    return Outlook(keyring, None if phase is None else announced(phase, of), drives, list(members))
+    """`apart`: members without a link to this host."""
+    said, near = None if phase is None else announced(phase, of), list(linked)
+    everybody = [*near, *apart]
+    by_identity = {one.identity: one for one in everybody}
+    ready = said is not None and Stragglers().none(said, by_identity.get, lambda: everybody)
+    return Outlook(keyring, said, near, drives, lambda: ready)
 
 
 # What everybody does
@@ -91,14 +103,14 @@ def test_a_secret_that_was_replaced_is_sent_to_nobody() -> None:
 
 def test_the_secret_is_sent_to_the_linked_that_lack_it_and_not_too_often() -> None:
     rotation = Rotation()
-    members = [member(A, OLD), member(B, OLD, NEW), member(C, OLD, linked=False)]
-    view = look(INSTALLED, Phase.INSTALL, members, drives=False)
+    members = [member(A, OLD), member(B, OLD, NEW)]
+    view = look(INSTALLED, Phase.INSTALL, members, [member(C, OLD)], drives=False)
     assert rotation.step(view, 10.0) == [Send(A)]
     assert rotation.step(view, 10.0 + RESEND_S / 2) == []
     assert rotation.step(view, 10.0 + RESEND_S) == [Send(A)]
-    linked = replace(view, members=[*members[:2], member(C, OLD)])
+    linked = replace(view, linked=[*members, member(C, OLD)])
     assert rotation.step(linked, 10.1 + RESEND_S) == [Send(C)]
-    done = replace(view, members=[member(A, OLD, NEW)])
+    done = replace(view, linked=[member(A, OLD, NEW)])
     assert rotation.step(done, 99.0) == []
     assert rotation._sent == {}, "who holds it is forgotten"
 
@@ -114,19 +126,19 @@ def test_it_is_sent_in_later_phases_too(phase: Phase) -> None:
 
 def test_the_switch_waits_for_all_that_are_reachable_and_a_while() -> None:
     rotation = Rotation()
-    lacks, holds = member(A, OLD, linked=False), member(A, OLD, NEW)
-    away = member(B, OLD, reachable=False, linked=False)
-    assert rotation.step(look(INSTALLED, Phase.INSTALL, [holds, away]), 0.0) == []
-    assert rotation.step(look(INSTALLED, Phase.INSTALL, [lacks, away]), INSTALL_S * 2) == []
-    assert rotation.step(look(INSTALLED, Phase.INSTALL, [holds, away]), INSTALL_S * 2) == [Announce(Phase.SWITCH)]
+    lacks, holds = member(A, OLD), member(A, OLD, NEW)
+    away = member(B, OLD, reachable=False)
+    assert rotation.step(look(INSTALLED, Phase.INSTALL, [holds], [away]), 0.0) == []
+    assert rotation.step(look(INSTALLED, Phase.INSTALL, [], [lacks, away]), INSTALL_S * 2) == []
+    assert rotation.step(look(INSTALLED, Phase.INSTALL, [holds], [away]), INSTALL_S * 2) == [Announce(Phase.SWITCH)]
 
 
 def test_the_drop_waits_for_everybody_and_ten_minutes() -> None:
     rotation = Rotation()
-    holds, away = member(A, NEW, OLD), member(B, OLD, reachable=False, linked=False)
+    holds, away = member(A, NEW, OLD), member(B, OLD, reachable=False)
     assert rotation.step(look(SWITCHED, Phase.SWITCH, [holds]), 0.0) == []
     assert rotation.step(look(SWITCHED, Phase.SWITCH, [holds]), PREVIOUS_S - 1) == []
-    assert rotation.step(look(SWITCHED, Phase.SWITCH, [holds, away]), PREVIOUS_S * 9) == []
+    assert rotation.step(look(SWITCHED, Phase.SWITCH, [holds], [away]), PREVIOUS_S * 9) == []
     back = member(B, NEW, OLD)
     assert rotation.step(look(SWITCHED, Phase.SWITCH, [holds, back]), PREVIOUS_S * 9) == [Announce(Phase.DROP)]
 
@@ -152,7 +164,7 @@ def test_a_driver_that_is_alone_goes_through_all_phases() -> None:
 def test_a_member_of_a_release_that_tells_no_tags_holds_everything_back() -> None:
     rotation = Rotation()
     for now in (0.0, 1e6):
-        assert rotation.step(look(INSTALLED, Phase.INSTALL, [member(A, linked=False)]), now) == []
+        assert rotation.step(look(INSTALLED, Phase.INSTALL, [], [member(A)]), now) == []
 
 
 def test_another_announcement_begins_its_own_wait() -> None:
@@ -200,12 +212,12 @@ def test_members_that_may_meet_can_always_talk(acts: list[tuple[int, str]]) -> N
 
 
 def advance(host: Host, hosts: list[Host], now: float) -> None:
-    others = [
-        Member(o.identity, o.keyring.tags(), host.online and o.online, host.online and o.online)
-        for o in hosts
-        if o is not host
-    ]
-    for act in host.rotation.step(look(host.keyring, host.phase, others, drives=host is hosts[0]), now):
+    near: list[Member] = []
+    apart: list[Member] = []
+    for o in (o for o in hosts if o is not host):
+        meets = host.online and o.online
+        (near if meets else apart).append(Member(o.identity, o.keyring.tags(), meets))
+    for act in host.rotation.step(look(host.keyring, host.phase, near, apart, drives=host is hosts[0]), now):
         match act:
             case Announce(phase):
                 host.phase = phase

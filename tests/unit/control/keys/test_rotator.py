@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -122,6 +123,59 @@ async def test_a_peer_that_is_off_is_waited_for_and_catches_up(mesh: Mesh, pair:
     again = Host(mesh, b.peer.membership, store)
     await again.peer.start(a.peer)
     await until(lambda: a.keyring == again.keyring == Keyring(a.keyring.current), a, again)
+
+
+def watched(host: Host, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the host's node is asked for all peers."""
+    asked: Counter[str] = Counter()
+    ordinary = host.peer.runner.node.peers
+
+    def peers() -> list[PeerView]:
+        asked["peers"] += 1
+        return ordinary()
+
+    monkeypatch.setattr(host.peer.runner.node, "peers", peers)
+    return asked
+
+
+async def steps(host: Host, count: int = 10) -> None:
+    for _ in range(count):
+        host.now += 1.0
+        await host.rotator.step()
+
+
+async def test_nobody_is_looked_at_where_no_rotation_is_under_way(
+    pair: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = pair
+    asked = watched(a, monkeypatch)
+    await steps(a)
+    assert asked["peers"] == 0, "before the first one"
+    await a.rotator.rotate()
+    await until(lambda: all(host.keyring.previous for host in (a, b)), a, b)
+    await steps(a, 1)
+    a.now += PREVIOUS_S
+    await until(lambda: len(a.keyring.secrets()) == 1, a, b)
+    assert asked["peers"] > 0
+    asked.clear()
+    await steps(a)
+    assert asked["peers"] == 0, "after it"
+
+
+async def test_a_rotation_that_waits_for_one_looks_at_no_other(
+    pair: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = pair
+    await b.peer.stop()
+    await poll(lambda: a.peer.linked == [])
+    await a.rotator.rotate()
+    await until(lambda: a.phase == "switch", a)
+    asked = watched(a, monkeypatch)
+    await steps(a)
+    assert asked["peers"] == 0, "nothing follows from it until its time has come"
+    a.now += PREVIOUS_S
+    await steps(a)
+    assert asked["peers"] == 1 and a.phase == "switch"
 
 
 async def test_who_is_cut_off_is_named_and_comes_back_by_a_token(mesh: Mesh, pair: tuple[Host, Host]) -> None:

@@ -52,7 +52,7 @@ async def test_a_dead_address_is_told_with_its_reason_and_the_next_is_tried_at_o
     assert opened is not None and opened.address == b.address
     assert tried[closed] == "connection refused"
     assert "not HOST:PORT" in tried["nonsense"] and tried[a.address]
-    assert "connection refused; nonsense: not HOST:PORT" in tried.said()
+    assert tried.said().startswith(f"nonsense: not HOST:PORT; {closed}: connection refused; ")
     opened.pipe.abort()
 
 
@@ -98,3 +98,24 @@ async def test_whoever_answers_must_be_the_one_that_was_dialled(mesh: Mesh) -> N
     dialling = Dialling(a.keys, a.links._admit, lambda peer: (), a.links.counters, os.urandom)
     assert await dialling.race(dial, [b.address], tried) is None
     assert tried == {b.address: "another peer than the one that was dialled"}
+
+
+async def test_an_address_that_is_not_to_be_used_is_told_and_never_dialled(mesh: Mesh) -> None:
+    """Whoever names it: gossip, or the operator."""
+    a, b = await mesh.run(mesh.founder), await mesh.run(mesh.member("beta"))
+    asked: list[tuple[bytes, str]] = []
+
+    def why_not(peer: bytes, host: str) -> str | None:
+        asked.append((peer, host))
+        return "it lies inside" if host.startswith("10.") else None
+
+    dialling = Dialling(a.keys, a.links._admit, lambda peer: (), a.links.counters, os.urandom, why_not)
+    tried = Tried()
+    assert await dialling.race(dial_of(b), ["10.32.0.1:1", "[10::]:2", "no port"], tried) is None
+    assert tried["10.32.0.1:1"] == "it lies inside" and "not HOST:PORT" in tried["no port"]
+    assert asked == [(b.identity, "10.32.0.1"), (b.identity, "10::")]
+    assert a.links.counters["addresses that are not to be used"] == 2
+    assert a.links.counters["dial failed"] == 1, "the one that may be used"
+    opened = await dialling.race(dial_of(b), ["10.32.0.1:1", b.address], tried)
+    assert opened is not None and opened.address == b.address
+    opened.pipe.abort()

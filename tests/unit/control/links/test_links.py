@@ -17,8 +17,8 @@ from gossip.events import Dial, PeerSeen
 from meshnet.control.joining.join import join
 from meshnet.control.links import links as module
 from meshnet.control.links.links import MESSAGE
-from meshnet.control.links.pipe import connect
 from meshnet.control.store.store import StoreError
+from meshnet.control.streams.pipe import connect
 from tests.unit.control.loopback import WALL, Hand, MemoryStore, Mesh, Peer, ended, poll
 
 

@@ -17,8 +17,8 @@ from meshnet.control.keys.membership import JoinRequest, Membership, found
 from meshnet.control.links import listener as listener_module
 from meshnet.control.links.links import MESSAGE
 from meshnet.control.links.listener import HalfOpen
-from meshnet.control.links.pipe import Pipe, connect
-from meshnet.control.links.records import Records
+from meshnet.control.streams.pipe import Pipe, connect
+from meshnet.control.streams.records import Records
 from tests.unit.control.loopback import Hand, Mesh, Peer, ended, poll
 
 

@@ -14,7 +14,7 @@ from meshnet.control.links import links as links_module
 from meshnet.control.links import listener as listener_module
 from meshnet.control.links.dialling import CONFIRM
 from meshnet.control.links.links import MESSAGE, Links
-from meshnet.control.links.pipe import Pipe, connect, split_address
+from meshnet.control.streams.pipe import Pipe, connect, split_address
 from tests.unit.control.loopback import Hand, Mesh, ended, poll
 
 DEADLINE_S = 0.5  # in place of HANDSHAKE_S

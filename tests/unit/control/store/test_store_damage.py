@@ -155,6 +155,87 @@ def test_a_log_that_is_gone_makes_the_state_one_that_was_rolled_back(path: Path,
         store.close()
 
 
+# --- the log
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a daemon that was killed: its log holds 20 commits."""
+    path = tmp_path_factory.mktemp("killed") / "state.db"
+    store = Store.open(path, STATE, create=True)
+    for row in ROWS[:20]:
+        commit(store, row)
+    left = files(path.parent)
+    store.close()
+    return left
+
+
+def opened(directory: Path, left: dict[str, bytes]) -> Store:
+    for name, content in left.items():
+        (directory / name).write_bytes(content)
+    return Store.open(directory / "state.db", STATE, create=False)
+
+
+LOG = "state.db-wal"
+
+
+@pytest.mark.parametrize("spoil", [cut, flip, blank], ids=lambda spoil: spoil.__name__)
+@pytest.mark.parametrize("where", [n / 23 for n in range(23)])
+def test_a_damaged_log_is_noticed_wherever_it_is_broken(
+    tmp_path: Path, killed: dict[str, bytes], spoil: Callable[[float], Callable[[bytes], bytes]], where: float
+) -> None:
+    store = opened(tmp_path, {**killed, LOG: spoil(where)(killed[LOG])})
+    lost = len(store.load("a")) < 20
+    assert (store.rolled_back is not None) == lost
+    assert lost or spoil is not cut, "what is cut off is missed"
+    store.close()
+
+
+def test_a_lost_end_of_the_log_is_said_once_and_marks_the_state(
+    tmp_path: Path, killed: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        store = opened(tmp_path, {**killed, LOG: flip(0.6)(killed[LOG])})
+    left = len(store.load("a"))
+    assert 0 < left < 20
+    assert [record.getMessage() for record in caplog.records] == [store.rolled_back]
+    assert f"lacks its last {20 - left} commits" in str(store.rolled_back)
+    (value,) = [value for key, value in store.load("gossip.own") if key == b"incarnation"]
+    assert int.from_bytes(value, "big") == last_good.MARGIN
+    for row in ROWS[:3]:
+        commit(store, row)
+    store.close()
+    again = Store.open(tmp_path / "state.db", STATE, create=False)
+    assert again.rolled_back is not None, "it stays so until the mesh was heard"
+    asyncio.run(again.trust())
+    again.close()
+    trusted = Store.open(tmp_path / "state.db", STATE, create=False)
+    assert trusted.rolled_back is None
+    trusted.close()
+
+
+@pytest.mark.parametrize("tail", [b"", bytes(4096), b"torn" * 300], ids=["as it was", "zeros", "torn"])
+def test_a_log_whose_commits_are_all_there_raises_no_doubt(
+    tmp_path: Path, killed: dict[str, bytes], tail: bytes
+) -> None:
+    """Whatever stands behind them: a transaction that was under way was promised to nobody."""
+    store = opened(tmp_path, {**killed, LOG: killed[LOG] + tail})
+    assert len(store.load("a")) == 20 and store.rolled_back is None
+    store.close()
+
+
+def test_an_older_database_under_the_tally_of_a_newer_one_is_noticed(
+    tmp_path: Path, path: Path, sound: dict[str, bytes]
+) -> None:
+    store = Store.open(path, STATE, create=False)
+    commit(store, Row("a", b"later", b"v"))
+    store.close()
+    path.write_bytes(sound["state.db"])
+    back = Store.open(path, STATE, create=False)
+    assert "an older file took its place" in str(back.rolled_back)
+    back.close()
+
+
 # --- the copy
 
 

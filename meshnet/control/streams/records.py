@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from crypto.stream import CLOSE, SecureStream
-from meshnet.control.links.pipe import Pipe
+from meshnet.control.streams.pipe import Pipe
 
 
 class Records:

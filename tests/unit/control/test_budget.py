@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshnet.control.links.budget import Budget
+from meshnet.control.budget import Budget
 
 
 def test_a_burst_and_then_the_rate() -> None:

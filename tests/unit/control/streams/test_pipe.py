@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from meshnet.control.links import pipe as module
-from meshnet.control.links.pipe import Pipe, connect, split_address
+from meshnet.control.streams import pipe as module
+from meshnet.control.streams.pipe import Pipe, connect, split_address
 
 DEADLINE_S = 5.0
 

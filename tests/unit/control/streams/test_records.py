@@ -12,8 +12,8 @@ import pytest
 from crypto.errors import RemoteError
 from crypto.primitives import Suite
 from crypto.secure_stream import SecureStream
-from meshnet.control.links.pipe import Pipe, connect
-from meshnet.control.links.records import Records
+from meshnet.control.streams.pipe import Pipe, connect
+from meshnet.control.streams.records import Records
 from tests.unit.control.joiners import turns
 
 Pipes = tuple[Pipe, Pipe]

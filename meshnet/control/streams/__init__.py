@@ -1,0 +1,1 @@
+"""TCP connections and the records on them, for links and for joins."""
