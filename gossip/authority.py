@@ -21,36 +21,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2s
-from typing import NamedTuple
 
 from gossip import limits
-from gossip.bodies import (
-    ALLOW,
-    AUTHORITY,
-    PEER,
-    REVOKE,
-    AllowBody,
-    PeerBody,
-    RevokeBody,
-    SecretBody,
-    decode_body,
-)
+from gossip.bodies import ALLOW, AUTHORITY, PEER, REVOKE, AllowBody, PeerBody, RevokeBody, SecretBody, decode_body
 from gossip.events import Revocation, RotationView
+from gossip.proven import Admitted as Admitted
+from gossip.proven import Proven, mark_of
 from gossip.statements import Statement
 from gossip.view import Change
 
 ADMIN = "admin"
-
-
-class Admitted(NamedTuple):
-    """What an accepted chain proves: the roles of its peer, and (issuer, serial) of each certificate but the founder's.
-
-    `path` begins with the peer's own certificate; it is empty for the founder.
-    """
-
-    roles: tuple[str, ...]
-    path: tuple[tuple[bytes, int], ...]
 
 
 Admit = Callable[[bytes, Sequence[bytes]], Admitted]
@@ -121,9 +101,8 @@ class Authority:
 
     def __init__(self, admit: Admit) -> None:
         self._admit = admit
-        self._chains: dict[bytes, tuple[bytes, Admitted]] = {}  # by identity: the chain's hash, what it proves
-        self._known: dict[bytes, None] = {}
-        self._admitted: dict[bytes, Admitted] = {}
+        self._admitted = Proven()
+        self._checked: dict[bytes, tuple[bytes, Admitted]] = {}  # of this step: the chain's hash, what it proves
         self._revokes: dict[bytes, dict[bytes, RevokeBody]] = {}
         self._allows: dict[bytes, dict[bytes, None]] = {}
         self._secrets: dict[bytes, SecretBody] = {}
@@ -141,15 +120,18 @@ class Authority:
     # --- what is heard --------------------------------------------------------------------------------------------
 
     def admitted(self, identity: bytes, chain: Sequence[bytes]) -> Admitted:
-        """What the chain proves of the identity; raises ValueError. The last good chain of each is checked once."""
-        mark = blake2s(b"".join(len(each).to_bytes(2, "big") + each for each in chain), digest_size=16).digest()
-        held = self._chains.get(identity)
-        if held is not None and held[0] == mark:
-            return held[1]
+        """What the chain proves of the identity; raises ValueError. A chain that is held is checked once."""
+        mark = mark_of(chain)
+        known = self._admitted.by_chain(identity, mark)
+        if known is not None:
+            return known
+        checked = self._checked.get(identity)
+        if checked is not None and checked[0] == mark:
+            return checked[1]
         found = self._admit(identity, chain)
-        if identity not in self._chains and len(self._chains) >= limits.MAX_OWNERS:
-            del self._chains[next(iter(self._chains))]
-        self._chains[identity] = (mark, found)
+        if identity not in self._checked and len(self._checked) >= limits.MAX_OWNERS:
+            del self._checked[next(iter(self._checked))]
+        self._checked[identity] = (mark, found)
         return found
 
     def apply(self, change: Change) -> None:
@@ -166,9 +148,10 @@ class Authority:
 
         Who is known for the first time and counts is not among them.
         """
+        self._checked = {}
         if self._all_stale:
             self._weigh()
-            self._stale.update(dict.fromkeys([*self._known, *self._revoked.identities(), *self.bars]))
+            self._stale.update(dict.fromkeys([*self._admitted.known, *self._revoked.identities(), *self.bars]))
             self._all_stale = False
         turned: list[bytes] = []
         for identity in sorted(self._stale):
@@ -191,11 +174,15 @@ class Authority:
 
     def member(self, identity: bytes) -> bool:
         """Whether the identity is known and counts."""
-        return identity in self._known and identity not in self.bars
+        return identity in self._admitted.known and identity not in self.bars
 
     def roles(self, identity: bytes) -> tuple[str, ...]:
         """Its roles; none unless it counts."""
         return self._admitted[identity].roles if self.member(identity) else ()
+
+    def admits(self, identity: bytes) -> bool:
+        """Whether its certificate has the role `admin`, whatever became of it since."""
+        return self._may(identity)
 
     def barred(self, identity: bytes) -> bool:
         """Whether the identity is known, or revoked, and does not count."""
@@ -230,17 +217,18 @@ class Authority:
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _apply_peer(self, owner: bytes, new: Statement | None) -> None:
-        before = self._admitted.pop(owner, None)
-        known = self._known.pop(owner, "never")
+        before, known = self._admitted.get(owner), owner in self._admitted.known
         if new is not None and new.body is not None:
             body = decode_body(PEER, new.body)
             assert isinstance(body, PeerBody)
-            self._known[owner] = None
             try:
-                self._admitted[owner] = self.admitted(owner, body.chain)
+                found = self.admitted(owner, body.chain)
             except ValueError:
-                pass  # only a damaged store brings it here: the gate refuses it
-        if self._admitted.get(owner) != before or known == "never":
+                found = None  # only a damaged store brings it here: the gate refuses it
+            self._admitted.put(owner, mark_of(body.chain), found)
+        else:
+            self._admitted.drop(owner)
+        if self._admitted.get(owner) != before or not known:
             self._stale[owner] = None
             named = any(owner in said for said in self._revokes.values())
             self._all_stale = self._all_stale or named or self._speaks(owner)
@@ -289,7 +277,7 @@ class Authority:
     def _judge(self, identity: bytes) -> Bar | None:
         known = self._admitted.get(identity)
         out = self._revoked.bar(identity, known)
-        if out is not None or identity not in self._known:
+        if out is not None or identity not in self._admitted.known:
             return out
         if known is None:
             return Bar(b"", "its certificates do not lead to the mesh's founder")

@@ -2,8 +2,9 @@
 
 Purpose: everything about links that needs no look into statements, apart from saying which links there are.
 Rule: a link's end deletes no state. The own links statement changes at most once in LINKS_PACE_S, for costs of links
-alone once in COST_WAIT_S; news leave at once, and what follows within PUSH_PACE_S together. Links beyond KEPT_LINKS are
-closed one by one where the far end has enough too.
+alone once in COST_WAIT_S and more in a large mesh; news leave at once, and what follows within PUSH_PACE_S together.
+Links beyond KEPT_LINKS are closed one by one where the far end has enough too, and the slower, the larger the mesh is
+and the fewer they are: two statements that everybody hears cost more than a link that is one too many.
 Flow: `gossip.node` -> `up`, `lose`, `push`, `tick` -> messages, Dial and CloseLink events.
 Reference: design §5; docs/gossip.md.
 """
@@ -19,9 +20,9 @@ from gossip.codec import encode
 from gossip.dials import Dialer, ring
 from gossip.events import CloseLink, Dial, Output
 from gossip.links import Link, LinkTable
+from gossip.owners import Proof
 from gossip.replica import News, Replica
 from gossip.roster import Roster
-from gossip.view import Proof
 
 if TYPE_CHECKING:
     from random import Random
@@ -36,10 +37,12 @@ class Contacts:
         self._replica = replica
         self._roster = roster
         self._rng = rng
-        self._dialer = Dialer(replica.identity, rng, roster.reachable)
+        self._dialer = Dialer(replica.identity, rng, roster.reachable, replica.view.owners.identities)
         self._beat_at = self._digest_at = float("inf")
-        self._said_at = self._greeted_at = self._trimmed_at = self._push_at = self._corrected_at = _NEVER
+        self._said_at = self._greeted_at = self._push_at = self._corrected_at = _NEVER
         self._say_at: float | None = None
+        self._cost_at: float | None = None  # when costs that nobody was told of may be said
+        self._trim_at: float | None = None
         self._waiting = False
         self.links = LinkTable(replica.identity)
 
@@ -154,7 +157,7 @@ class Contacts:
 
     def say(self, out: Output, now: float) -> None:
         """Say the own links."""
-        self._say_at = None
+        self._say_at = self._cost_at = None
         self._said_at = now
         links = sorted(self.links.each(), key=lambda link: link.peer)
         for link in links:
@@ -187,16 +190,30 @@ class Contacts:
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _weigh(self, now: float) -> None:
-        """Say the links anew if the costs are no longer what was said; rarely, as it is no news of who is alive."""
+        """Say the links anew if the costs are no longer what was said; rarely, as it is no news of who is alive.
+
+        The more peers there are, the rarer: what each says of costs reaches all.
+        """
         changed = [link.pulse.said for link in self.links.each() if link.pulse.cost() != link.pulse.said]
-        fresh = 0 in changed or now >= self._corrected_at + limits.COST_PACE_S
-        if changed and fresh and now >= self._said_at + limits.COST_WAIT_S:
+        share = limits.COST_SHARE_S * self._crowd()
+        fresh = 0 in changed or now >= self._corrected_at + max(limits.COST_PACE_S, share)
+        if not changed or not fresh or now < self._said_at + limits.COST_WAIT_S:
+            return
+        if self._cost_at is None:
+            self._cost_at = now + share * self._rng.random()
+        if now >= self._cost_at:
             self._say_at = now
 
     def _trim(self, out: Output, now: float) -> None:
         """Close a link beyond KEPT_LINKS whose far end has enough, the one with most links; no link of the circle."""
         surplus = len(self.links) - limits.KEPT_LINKS
-        if surplus <= 0 or now < self._trimmed_at + limits.TRIM_S:
+        if surplus <= 0:
+            self._trim_at = None
+            return
+        gap = max(limits.TRIM_S, limits.TRIM_SHARE_S * self._crowd() / surplus**2)
+        if self._trim_at is None:
+            self._trim_at = now + gap * self._rng.random()
+        if now < self._trim_at:
             return
         own = self._replica.identity
         spare = [
@@ -209,9 +226,13 @@ class Contacts:
         ]
         if not spare:
             return
-        self._trimmed_at = now + limits.TRIM_S * self._rng.random()
+        self._trim_at = now + gap * self._rng.uniform(1.0, 2.0)
         chosen = max(spare, key=lambda link: (self._degree(link.peer), link.peer))
         self.part(out, chosen, "both ends have links enough", now)
+
+    def _crowd(self) -> int:
+        """How many peers there are beyond SMALL_MESH: what can wait goes by that."""
+        return max(0, len(self._roster.bodies) - limits.SMALL_MESH)
 
     def _wanted_by(self, peer: bytes, own: bytes) -> bool:
         """Whether the circle's wish for this link is the far end's."""

@@ -19,10 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import nsmallest
-from itertools import islice
+from itertools import compress, islice
 from typing import TYPE_CHECKING
 
 from gossip import limits
+from gossip.identities import Identities
 
 if TYPE_CHECKING:
     from random import Random
@@ -39,11 +40,17 @@ class _Candidate:
 class Dialer:
     """The peers worth dialling. `reached`: whether the graph of links reaches a peer."""
 
-    def __init__(self, identity: bytes, rng: Random, reached: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, identity: bytes, rng: Random, reached: Callable[[bytes], bool], identities: Identities | None = None
+    ) -> None:
         self._identity = identity
         self._rng = rng
         self._reached = reached
-        self._candidates: dict[bytes, _Candidate] = {}
+        self._identities = Identities() if identities is None else identities
+        self._worth = bytearray()  # by number: 1 for who is worth dialling
+        self._count = 0
+        self._known_at = -_NEVER  # when somebody last became so: who was not tried since may be dialled at once
+        self._tried: dict[bytes, _Candidate] = {}
         self._linked: dict[bytes, float] = {}
         self._under_way: dict[bytes, float] = {}
         self._ring: dict[bytes, float] = {}  # whom the ring wants, and from when on
@@ -54,7 +61,9 @@ class Dialer:
 
     def know(self, peer: bytes, now: float) -> None:
         """The peer has (new) addresses: try it at once."""
-        self._candidates[peer] = _Candidate(now)
+        self._note(peer, True)
+        self._tried.pop(peer, None)
+        self._known_at = now
         self._stale = True
         if peer not in self._linked:
             self._next_at = min(self._next_at, now)
@@ -62,7 +71,8 @@ class Dialer:
     def forget(self, peer: bytes) -> None:
         """The peer has no addresses, or left."""
         self._stale = True
-        self._candidates.pop(peer, None)
+        self._note(peer, False)
+        self._tried.pop(peer, None)
         self._under_way.pop(peer, None)
         self._ring.pop(peer, None)
 
@@ -78,12 +88,11 @@ class Dialer:
         since = self._linked.pop(peer, now)
         self._stale = True
         self._next_at = min(self._next_at, now)
-        candidate = self._candidates.get(peer)
-        if candidate is None:
+        if not self._is_worth(peer):
             return
         if now - since >= limits.SILENCE_S:
-            candidate.pause = limits.FIRST_DIAL_S
-        self._postpone(candidate, now)
+            self._tried.pop(peer, None)
+        self._postpone(peer, now)
 
     def settle(self, now: float) -> None:
         """Review if who is known or linked changed."""
@@ -93,11 +102,12 @@ class Dialer:
     def review(self, now: float) -> None:
         """Whom the graph of links reaches may have changed: look again whom the ring wants, and whether to probe."""
         self._stale = False
-        known = [peer for peer in {**self._candidates, **self._linked} if peer in self._linked or self._reached(peer)]
+        known = [peer for peer in self._candidates() if peer not in self._linked and self._reached(peer)]
+        known += self._linked
         self._reviewed = self._reviewed or len(known) > len(self._linked)
         wanted = ring(self._identity, known, limits.RING_LINKS)
         self._ring = {peer: self._ring.get(peer, now + self._patience()) for peer in wanted}
-        if len(known) >= len(self._candidates):
+        if len(known) >= self._count:
             self._probe_at = _NEVER
         elif self._probe_at == _NEVER:
             self._probe_at = now + self._rng.uniform(0.0, limits.MAX_DIAL_S)
@@ -118,7 +128,7 @@ class Dialer:
         chosen = chosen[: limits.MAX_NEW_DIALS - len(self._new(now))]
         for peer in chosen:
             self._under_way[peer] = now + limits.DIAL_PATIENCE_S
-            self._postpone(self._candidates[peer], now)
+            self._postpone(peer, now)
         self._next_at = self._upcoming(now)
         return chosen
 
@@ -135,7 +145,7 @@ class Dialer:
         room = min(self._room(), limits.MAX_NEW_DIALS - len(self._new(now)) - len(chosen))
         if room <= 0:
             return []
-        ready = [peer for peer in self._candidates if peer not in chosen and self._ready(peer, now)]
+        ready = [peer for peer in self._candidates() if peer not in chosen and self._ready(peer, now)]
         first = sorted(peer for peer in ready if self._reached(peer))
         pool = first if len(first) >= room else sorted(ready)
         return self._rng.sample(pool, min(room, len(pool)))
@@ -144,7 +154,7 @@ class Dialer:
         if now < self._probe_at:
             return []
         self._probe_at = now + self._jitter(limits.MAX_DIAL_S)
-        known = list(self._candidates)
+        known = list(self._candidates())
         tried = (self._rng.choice(known) for _ in range(limits.PROBE_PICKS))
         lost = (peer for peer in tried if not self._reached(peer) and self._ready(peer, now))
         return list(islice(lost, 1))
@@ -158,20 +168,36 @@ class Dialer:
         new = self._new(now)
         if len(new) >= limits.MAX_NEW_DIALS:
             return min(new)
-        times = [max(at, self._candidates[peer].next_at) for peer, at in self._missing()]
+        times = [max(at, self._next_try(peer)) for peer, at in self._missing()]
         times += [self._probe_at, *self._under_way.values()]
         if self._room() > 0:
-            times += [self._candidates[peer].next_at for peer in self._waiting()]
+            times += [self._next_try(peer) for peer in self._candidates() if peer not in self._linked]
         return min(times)
 
-    def _waiting(self) -> Iterable[bytes]:
-        return (peer for peer in self._candidates if self._waits(peer))
+    def _candidates(self) -> Iterable[bytes]:
+        return compress(self._identities.all(), self._worth)
+
+    def _note(self, peer: bytes, worth: bool) -> None:
+        number = self._identities.add(peer) if worth else self._identities.find(peer)
+        if number is None:
+            return
+        self._worth += bytes(max(0, number + 1 - len(self._worth)))
+        self._count += worth - self._worth[number]
+        self._worth[number] = worth
+
+    def _is_worth(self, peer: bytes) -> bool:
+        number = self._identities.find(peer)
+        return number is not None and number < len(self._worth) and self._worth[number] == 1
 
     def _waits(self, peer: bytes) -> bool:
-        return peer in self._candidates and peer not in self._linked
+        return peer not in self._linked and self._is_worth(peer)
 
     def _ready(self, peer: bytes, now: float) -> bool:
-        return self._waits(peer) and self._candidates[peer].next_at <= now
+        return self._waits(peer) and self._next_try(peer) <= now
+
+    def _next_try(self, peer: bytes) -> float:
+        tried = self._tried.get(peer)
+        return self._known_at if tried is None else tried.next_at
 
     def _room(self) -> int:
         return limits.TARGET_LINKS - self._expected() - len(self._linked) - len(self._under_way)
@@ -179,11 +205,13 @@ class Dialer:
     def _expected(self) -> int:
         """How many links the circle will bring, as many from here as to here, unless tries have shown otherwise."""
         if not self._reviewed:
-            return 2 * limits.RING_LINKS if len(self._candidates) > limits.TARGET_LINKS else 0
-        fresh = [peer for peer, _ in self._missing() if self._candidates[peer].pause <= 2 * limits.FIRST_DIAL_S]
-        return 2 * len(fresh)
+            return 2 * limits.RING_LINKS if self._count > limits.TARGET_LINKS else 0
+        pauses = [self._tried[peer].pause for peer, _ in self._missing() if peer in self._tried]
+        stubborn = sum(pause > 2 * limits.FIRST_DIAL_S for pause in pauses)
+        return 2 * (len(self._missing()) - stubborn)
 
-    def _postpone(self, candidate: _Candidate, now: float) -> None:
+    def _postpone(self, peer: bytes, now: float) -> None:
+        candidate = self._tried.setdefault(peer, _Candidate(now))
         candidate.next_at = now + self._jitter(candidate.pause)
         candidate.pause = min(candidate.pause * 2, limits.MAX_DIAL_S)
 

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from gossip.authority import Admit
 from gossip.bodies import PEER, PeerBody, decode_body
 from gossip.errors import RemoteError
+from gossip.owners import Proof
 from gossip.statements import Statement, parse, signed_bytes
-from gossip.view import Proof, Standing, View, is_proof
+from gossip.view import Standing, View, is_proof
 
 Verify = Callable[[bytes, bytes, bytes], bool]
 

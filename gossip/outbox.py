@@ -15,8 +15,8 @@ from collections.abc import Iterable
 
 from gossip import limits
 from gossip.codec import Proofs, deltas, encode
+from gossip.owners import Proof
 from gossip.statements import Slot, Statement, travel
-from gossip.view import Proof
 
 _Key = tuple[bytes, Slot]
 

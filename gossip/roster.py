@@ -31,7 +31,7 @@ class Roster:
         """Whether the peer is known, or revoked, and does not count as a member."""
         self.bodies = PeerBodies(view)
         self._left: dict[bytes, int] = {}
-        self._reach = Reach(identity, barred)
+        self._reach = Reach(identity, barred, view.owners.identities)
         self._routes = Routes(identity, self._reach)
         self._surveyed_at = float("-inf")
 

@@ -39,14 +39,12 @@ class Routes:
         """The route to a peer; None to this one and to whom no edges lead."""
         if self._seen != self._reach.changes:
             self._seen = self._reach.changes
-            self._found = search(self._own, self._reach.others, self._reach.cost_ms)
+            self._found = search(self._own, self._reach.edges)
         return self._found.get(peer)
 
 
-def search(
-    own: bytes, others: Callable[[bytes], Iterable[bytes]], cost_ms: Callable[[bytes, bytes], int | None]
-) -> dict[bytes, Route]:
-    """The route to every peer that edges lead to. `others`: whom a peer may have an edge with; `cost_ms` None: none."""
+def search(own: bytes, edges: Callable[[bytes], Iterable[tuple[bytes, int]]]) -> dict[bytes, Route]:
+    """The route to every peer that edges lead to. `edges`: with whom a peer has one, and its cost."""
     settled: dict[bytes, None] = {}
     found: dict[bytes, Route] = {}
     heap: list[tuple[int, int, bytes, bytes]] = [(0, 0, own, own)]
@@ -57,8 +55,7 @@ def search(
         settled[peer] = None
         if peer != own:
             found[peer] = Route(via, spent)
-        for other in others(peer):
-            cost = None if other in settled else cost_ms(peer, other)
-            if cost is not None:
+        for other, cost in edges(peer):
+            if other not in settled:
                 heappush(heap, (spent + cost, hops + 1, other if peer == own else via, other))
     return found

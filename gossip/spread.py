@@ -5,7 +5,8 @@ Rule: an owner's hash covers its statements' digests and its quarantined incarna
 owners'. Digest -> (buckets differ) Owners -> (owners differ) their statements, and Want for the other side's. An answer
 is cut at `MAX_BURST_B`; the host then asks again soon with a new digest. An owner that alone exceeds a burst is sent in
 windows that move on with every answer.
-Flow: `gossip.node` asks for messages; the view stays the only state, the hashes are a cache that `touch` clears.
+Flow: `gossip.node` asks for messages; the view stays the only state (`gossip.owners` keeps the hash of each owner), the
+hashes of buckets are a cache that `touch` clears.
 Reference: design §5.
 """
 
@@ -32,7 +33,6 @@ class Spread:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._owners: dict[bytes, bytes] = {}
         self._buckets: dict[int, bytes] = {}
         self._members: list[list[bytes]] = [[] for _ in range(limits.DIGEST_BUCKETS)]
         self._cursors: dict[bytes, int] = {}
@@ -40,7 +40,6 @@ class Spread:
     def touch(self, owner: bytes) -> None:
         """The owner's statements changed."""
         bucket = bucket_of(owner)
-        self._owners.pop(owner, None)
         self._buckets.pop(bucket, None)
         members = self._members[bucket]
         at = bisect_left(members, owner)
@@ -93,7 +92,7 @@ class Spread:
         room = limits.MAX_BURST_B
         cut = False
         for owner in dict.fromkeys(owners):
-            entry = self._view.owners.get(owner)
+            entry = self._view.owners.find(owner)
             if entry is None:
                 continue
             if room <= 0:
@@ -120,19 +119,7 @@ class Spread:
         return chosen, True
 
     def _owner(self, owner: bytes) -> bytes:
-        known = self._owners.get(owner)
-        if known is not None:
-            return known
-        entry = self._view.owners.get(owner)
-        if entry is None:
-            return _EMPTY
-        state = blake2s(digest_size=8)
-        for digest in sorted(statement.digest for statement in entry.held.values()):
-            state.update(digest)
-        for incarnation in sorted(entry.proofs):
-            state.update(incarnation.to_bytes(8, "big"))
-        self._owners[owner] = state.digest()
-        return self._owners[owner]
+        return self._view.owners.digest(owner) or _EMPTY
 
     def _bucket(self, index: int) -> bytes:
         known = self._buckets.get(index)

@@ -7,8 +7,8 @@ a statement means never decides whether it is merged, and merging never raises. 
 function of the set itself, so that every peer ends at the same set:
 - the owner's manifest of incarnation k is satisfied (the slots held of k are the ones it counts): what is older and
   not lasting is void;
-- the owner's `left` of incarnation k: what is not newer is void, but the peer statement, grants, networks and what
-  `gossip.authority` judges by;
+- the owner's `left` of incarnation k: what is not newer is void, but the peer statement, grants, networks, what
+  `gossip.authority` judges by, and marked kinds (`statements.LASTING_MARK`), unless withdrawn before k;
 - an owner over its quota keeps its first slots in `statements.order`.
 Flow: `gate` verifies -> `merge` -> changes, which `gossip.node` persists, pushes and interprets.
 Reference: design §5.
@@ -17,21 +17,17 @@ Reference: design §5.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2s
 
 from gossip import limits
-from gossip.bodies import AUTHORITY, GRANT, LEFT, MANIFEST, NETWORK, PEER, ManifestBody, decode_body
+from gossip.address_bodies import GRANT, NETWORK
+from gossip.bodies import AUTHORITY, LEFT, MANIFEST, PEER, ManifestBody, decode_body
 from gossip.errors import RemoteError
-from gossip.packing import Packer
-from gossip.statements import Slot, Statement, order, travel
-
-Proof = tuple[Statement, Statement]
-Rank = tuple[int, str, bytes]
-
-_NO_PROOFS: Mapping[int, Proof] = {}
+from gossip.owners import Owner, Owners, Proof
+from gossip.statements import LASTING_MARK, Slot, Statement, order, travel
 
 
 class Standing(Enum):
@@ -52,58 +48,6 @@ class Change:
     new: Statement | None
 
 
-class Owner:
-    """What is held of one owner. `settled` is the newest incarnation whose manifest was satisfied.
-
-    Its statements are packed while it is at rest; asking for `held` wakes it. `ranked`: the slots in order, kept only
-    while the owner is at its quota.
-    """
-
-    __slots__ = ("_awake", "_held", "_packed", "_packer", "proofs", "ranked", "settled")
-
-    def __init__(self, packer: Packer, awake: dict[int, Owner]) -> None:
-        self._packer = packer
-        self._awake = awake
-        self._held: dict[Slot, Statement] | None = None
-        self._packed = b""
-        self.proofs: Mapping[int, Proof] = _NO_PROOFS
-        self.settled = -1
-        self.ranked: list[Rank] | None = None
-
-    @property
-    def held(self) -> dict[Slot, Statement]:
-        """Its statements by slot. Valid until the owner rests: not to be kept beyond the step."""
-        if self._held is None:
-            self._held = {statement.slot: statement for statement in self._packer.unpack(self._packed)}
-            self._packed = b""
-            self._awake[id(self)] = self
-            if len(self._awake) > limits.AWAKE_OWNERS:
-                next(iter(self._awake.values())).rest()
-        return self._held
-
-    def first(self) -> Statement | None:
-        """The first of its statements in order, which its peer statement is if there is one; wakes nobody."""
-        if self._held is not None:
-            return self._held.get((PEER, b"")) or next(iter(self.in_order()), None)
-        return next(self._packer.unpack(self._packed), None)
-
-    def rest(self) -> None:
-        """Pack the statements."""
-        if self._held is not None:
-            self._packed = self._packer.pack(self.in_order())
-            self._held = None
-            del self._awake[id(self)]
-
-    def left(self) -> int:
-        """The incarnation in which the owner left, or -1."""
-        statement = self.held.get((LEFT, b""))
-        return -1 if statement is None else statement.incarnation
-
-    def in_order(self) -> list[Statement]:
-        """All statements, those first that others depend on."""
-        return [self.held[slot] for slot in sorted(self.held, key=order)]
-
-
 def manifest_of(statements: Iterable[Statement], incarnation: int) -> ManifestBody:
     """The manifest that the given statements of one owner satisfy for that incarnation."""
     slots = sorted(s.slot for s in statements if s.incarnation == incarnation and not s.lasting)
@@ -118,13 +62,11 @@ class View:
     """Every statement held, by owner."""
 
     def __init__(self) -> None:
-        self.owners: dict[bytes, Owner] = {}
-        self._packer = Packer()
-        self._awake: dict[int, Owner] = {}
+        self.owners = Owners()
 
     def get(self, owner: bytes, slot: Slot) -> Statement | None:
         """The statement held for that slot."""
-        entry = self.owners.get(owner)
+        entry = self.owners.find(owner)
         return None if entry is None else entry.held.get(slot)
 
     def statements(self) -> list[Statement]:
@@ -134,18 +76,16 @@ class View:
 
     def peer(self, owner: bytes) -> Statement | None:
         """What the owner says of itself; as `get`, but costs an owner at rest none of it."""
-        entry = self.owners.get(owner)
-        first = None if entry is None else entry.first()
+        first = self.owners.first(owner)
         return first if first is not None and first.kind == PEER else None
 
     def rest(self) -> None:
         """Nobody asks for anything now: hold all of it packed (gossip.packing)."""
-        for entry in list(self._awake.values()):
-            entry.rest()
+        self.owners.rest()
 
     def standing(self, statement: Statement) -> Standing:
         """Whether merging the statement would change anything."""
-        entry = self.owners.get(statement.owner)
+        entry = self.owners.find(statement.owner)
         if entry is None:
             return Standing.NEWER if len(self.owners) < limits.MAX_OWNERS else Standing.OLD
         held = entry.held.get(statement.slot)
@@ -163,9 +103,10 @@ class View:
         standing = self.standing(statement)
         if standing is Standing.OLD:
             return []
-        entry = self.owners.get(statement.owner)
+        entry = self.owners.find(statement.owner)
         if entry is None:
-            entry = self.owners[statement.owner] = Owner(self._packer, self._awake)
+            entry = self.owners.add(statement.owner)
+        entry.changed()
         held = entry.held.get(statement.slot)
         if held is not None and standing is Standing.TWIN:
             if held.blob != statement.blob:
@@ -180,14 +121,14 @@ class View:
     def convict(self, proof: Proof) -> bool:
         """Remember a verified proof of equivocation; False when that (owner, incarnation) was known, or no proof."""
         first, second = proof
-        entry = self.owners.get(first.owner)
+        entry = self.owners.find(first.owner)
         if entry is None or not is_proof(first, second):
             return False
         return _convict(entry, first, second)
 
     def quarantined(self, owner: bytes, incarnation: int) -> bool:
         """Whether what the owner said in that incarnation is kept and relayed but not acted on."""
-        entry = self.owners.get(owner)
+        entry = self.owners.find(owner)
         return entry is not None and incarnation in entry.proofs
 
 
@@ -201,15 +142,17 @@ def _convict(entry: Owner, first: Statement, second: Statement) -> bool:
     if first.incarnation in entry.proofs:
         return False
     pair = sorted((first, second), key=lambda statement: statement.digest)
+    entry.changed()
     proofs = {**entry.proofs, first.incarnation: (pair[0], pair[1])}
     entry.proofs = {incarnation: proofs[incarnation] for incarnation in sorted(proofs)[-limits.MAX_PROOFS_PER_OWNER :]}
     return first.incarnation in entry.proofs
 
 
 def _void(entry: Owner, statement: Statement) -> bool:
-    if not statement.lasting and statement.incarnation < entry.settled:
+    if not statement.lasting and statement.incarnation < max(entry.settled, entry.left()):
         return True
-    return statement.kind not in (*_AFTER_LEAVING, LEFT) and statement.incarnation <= entry.left()
+    stays = statement.kind in (*_AFTER_LEAVING, LEFT) or statement.kind.startswith(LASTING_MARK)
+    return not stays and statement.incarnation <= entry.left()
 
 
 _AFTER_LEAVING = (PEER, GRANT, NETWORK, *AUTHORITY)
@@ -220,6 +163,8 @@ def _sweep(entry: Owner, merged: Statement) -> list[Change]:
     gone: list[Slot] = []
     if _settle(entry) or merged.kind == LEFT:
         gone = [slot for slot, statement in entry.held.items() if _void(entry, statement)]
+    elif _void(entry, merged):  # a withdrawal that came late, of what outlived its incarnation
+        gone = [merged.slot]
     changes = [Change(merged.owner, slot, entry.held.pop(slot), None) for slot in gone]
     if gone:
         entry.ranked = None

@@ -1,12 +1,13 @@
 """Many cores in one process hold equal bytes once.
 
-Rule: what a core does stays as it is; only the parsing of bytes that were parsed before, for whichever core, and the
-packing of statements at rest are left out, so that a mesh of a thousand fits one machine.
+Rule: what a core does stays as it is; only the parsing of bytes that were parsed before, for whichever core, is left
+out, and an owner at rest is one object for all cores instead of bytes packed for each, so that a mesh of thousands fits
+one machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import gossip.gate
@@ -14,17 +15,19 @@ import gossip.peer_bodies
 import gossip.replica
 import gossip.roster
 import gossip.view
-from gossip import limits
 from gossip.bodies import decode_body
-from gossip.statements import parse
-from gossip.view import View
+from gossip.packing import Packer
+from gossip.statements import Statement, parse
+
+Packed = tuple[bytes, int, tuple[Statement, ...]]
 
 
 @contextmanager
 def shared() -> Iterator[None]:
-    """Equal bytes are parsed once for all peers of this process, and no peer packs what it holds."""
+    """Equal bytes are parsed once for all peers of this process, and equal owners are held once at rest."""
     statements: dict[bytes, object] = {}
     bodies: dict[tuple[str, bytes], object] = {}
+    packed: dict[tuple[bytes, int], Packed] = {}
 
     def parse_once(wire: bytes) -> object:
         found = statements.get(wire)
@@ -38,6 +41,12 @@ def shared() -> Iterator[None]:
             found = bodies[kind, data] = decode_body(kind, data)
         return found
 
+    def pack_once(packer: Packer, digest: bytes, settled: int, statements: Iterable[Statement]) -> Packed:
+        found = packed.get((digest, settled))
+        if found is None:
+            found = packed[digest, settled] = (digest, settled, tuple(statements))
+        return found
+
     modules = (gossip.gate, gossip.replica, gossip.roster, gossip.view, gossip.peer_bodies)
     replaced: list[tuple[object, str, object]] = [
         (module, name, once)
@@ -45,7 +54,12 @@ def shared() -> Iterator[None]:
         for module in modules
         if hasattr(module, name)
     ]
-    replaced += [(limits, "AWAKE_OWNERS", limits.MAX_OWNERS), (View, "rest", lambda view: None)]
+    replaced += [
+        (Packer, "pack", pack_once),
+        (Packer, "digest", lambda packer, held: held[0]),
+        (Packer, "settled", lambda packer, held: held[1]),
+        (Packer, "unpack", lambda packer, held, owner: iter(held[2])),
+    ]
     before = [(where, name, getattr(where, name)) for where, name, _ in replaced]
     _set(replaced)
     try:

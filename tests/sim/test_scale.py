@@ -26,7 +26,7 @@ def _shared() -> Iterator[None]:
 def settled(size: int = SIZE, seconds: float = 45.0) -> World:
     world = World(1, size)
     world.settle(seconds)
-    assert world.whole()
+    assert world.run(world.now + 2.0, world.whole)
     return world
 
 

@@ -215,10 +215,13 @@ def test_a_chain_is_checked_once_and_the_answers_kept_are_bounded(monkeypatch: p
         authority.admitted(GUEST, chain_of("late"))
     assert authority.admitted(GUEST, chain_of("guest")) and len(asked) == 2
     monkeypatch.setattr(limits, "MAX_OWNERS", 2)
-    for name in ("a", "b", "c"):
+    for name in ("a", "a", "b", "c", "a"):
         authority.admitted(identity_of(name), chain_of(name))
-    authority.admitted(GUEST, chain_of("guest"))
-    assert asked.count(GUEST) == 3, "it was forgotten for the others"
+    assert asked.count(identity_of("a")) == 2, "it was forgotten for the others"
+    assert authority.settle() == [] and authority.admitted(GUEST, chain_of("guest"))
+    assert len(asked) == 6, "whose statement is held is not asked for again"
+    authority.admitted(identity_of("a"), chain_of("a"))
+    assert len(asked) == 7, "what did not come to be held is forgotten with its step"
 
 
 def test_a_stored_chain_that_does_not_hold_makes_nobody_a_member() -> None:

@@ -195,3 +195,62 @@ def test_costs_are_said_once_known_together_and_corrected_rarely() -> None:
     assert made._replica.seq == 3, "one correction in COST_PACE_S"
     until(now + limits.COST_PACE_S)
     assert made._replica.seq == 4 and 3 in said(made).costs
+
+
+def crowd(monkeypatch: pytest.MonkeyPatch, count: int) -> Contacts:
+    """A peer of a mesh of so many others, with two links."""
+    made = contacts()
+    made._replica.started = True
+    monkeypatch.setattr(type(made._roster.bodies), "__len__", lambda bodies: count)
+    for number, peer in enumerate((PEER, OTHER)):
+        made.up(Output(), number, peer, False, 0.0)
+    made.say(Output(), 0.0)
+    for number in range(2):
+        feel(made, number, 5)
+    return made
+
+
+def first_said(made: Contacts, end: float) -> float | None:
+    """When the links are said next."""
+    now, seq = 0.0, made._replica.seq
+    while now < end and made._replica.seq == seq:
+        now += limits.HEARTBEAT_S
+        for link in made.links.all():
+            link.heard_at = now
+        made.tick(Output(), now)
+        made.say_due(Output(), now)
+    return now if made._replica.seq > seq else None
+
+
+def test_in_a_large_mesh_costs_alone_are_said_at_a_random_late_moment_and_at_once_with_other_news(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    share = 200 * limits.COST_SHARE_S
+    times = []
+    for seed in range(20):
+        made = crowd(monkeypatch, limits.SMALL_MESH + 200)
+        made._rng = Random(seed)
+        times.append(first_said(made, share + 2 * limits.COST_WAIT_S) or 0.0)
+    assert limits.COST_WAIT_S <= min(times) < share / 4 and share * 3 / 4 < max(times), "all through the time there is"
+    made = crowd(monkeypatch, limits.SMALL_MESH + 200)
+    made.up(Output(), 9, identity_of("h3"), False, 0.0)
+    made.say_due(Output(), limits.LINKS_PACE_S)
+    assert len(said(made).peers) == 3 and 4 in said(made).costs, "what is said anyhow says the costs too"
+
+
+def test_of_links_too_many_in_a_large_mesh_few_are_closed_late_and_many_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    def first_closed(surplus: int) -> float:
+        made, now = contacts(), 0.0
+        monkeypatch.setattr(type(made._roster.bodies), "__len__", lambda bodies: limits.SMALL_MESH + 200)
+        monkeypatch.setattr(made, "_degree", lambda peer: limits.KEPT_LINKS)
+        for number in range(limits.KEPT_LINKS + surplus):
+            made.up(Output(), number, identity_of(f"p{number}"), False, 0.0)
+        while len(made.links) == limits.KEPT_LINKS + surplus:
+            now += limits.HEARTBEAT_S
+            for link in made.links.all():
+                link.heard_at = now
+            made.tick(Output(), now)
+        return now
+
+    assert first_closed(30) <= limits.TRIM_AFTER_S + 2 * limits.TRIM_S
+    assert first_closed(1) > 4 * limits.TRIM_AFTER_S

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from gossip import limits
+from gossip.identities import Identities
 from gossip.reach import Reach
 
 ME, A, B, C, D = (bytes([n]) for n in range(5))
@@ -69,12 +69,28 @@ def test_the_loss_of_an_edge_that_nobody_is_reached_by_costs_no_search() -> None
     assert made.survey([A]) == [(C, False)]
 
 
-def test_identities_that_nobody_asserts_any_more_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_OWNERS", 10)
-    made = Reach(ME, lambda peer: False)
+def test_identities_that_say_nothing_themselves_are_not_remembered_beyond_what_names_them() -> None:
+    identities = Identities()
+    made = Reach(ME, lambda peer: False, identities)
     for number in range(200):
         made.hear(A, [number.to_bytes(32, "big")])
-    assert len(made._names) <= 2 * limits.MAX_OWNERS + 2
+        made.survey([])
+    assert list(identities.all()) == [A] and len(made._named) == 1
+    made.hear(A, None)
+    assert made._named == {}
+
+
+def test_who_was_named_before_it_said_anything_is_held_like_all_others_later() -> None:
+    identities = Identities()
+    made = Reach(ME, lambda peer: False, identities)
+    made.hear(A, [B, C], [1, 2])
+    made.hear(B, [A], [3])
+    assert made.survey([A]) == [(A, True), (B, True)] and isinstance(made._said[0], tuple)
+    assert made.edges(A) == [(B, 4)] and made.edges(B) == [(A, 4)]
+    made.hear(C, [A])
+    assert made.survey([A]) == [(C, True)]
+    assert all(isinstance(said, bytes) for said in made._said) and made._named == {}
+    assert made.edges(A) == [(B, 4), (C, 2)] and made.edges(C) == [(A, 2)]
 
 
 def anew(linked: Sequence[bytes], asserted: Mapping[bytes, Sequence[bytes]]) -> dict[bytes, None]:

@@ -78,9 +78,9 @@ def test_nobody_routes_through_who_does_not_count() -> None:
 def test_nothing_is_searched_until_asked_and_then_once_for_all_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     searches = []
 
-    def counted(own, others, cost_ms):  # type: ignore[no-untyped-def]
+    def counted(own, edges):  # type: ignore[no-untyped-def]
         searches.append(own)
-        return search(own, others, cost_ms)
+        return search(own, edges)
 
     monkeypatch.setattr("gossip.routes.search", counted)
     reach = reach_of(ME, graph((ME, A, 1), (A, B, 1)))

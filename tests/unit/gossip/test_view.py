@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gossip import limits
+from gossip.address_bodies import GRANT
 from gossip.bodies import LEFT, MANIFEST, PEER, REVOKE, LeftBody, RevokeBody, encode_body
 from gossip.statements import parse
 from gossip.view import Standing, View, manifest_of
@@ -65,6 +66,21 @@ def test_left_voids_what_is_not_newer() -> None:
     assert view.merge(say("a", ("note", b""), (3, 1), b"x"))
 
 
+def test_a_withdrawn_grant_is_forgotten_with_its_incarnation_however_late_it_comes() -> None:
+    given, withdrawn = say("a", (GRANT, b"id"), (1, 1), b"x"), say("a", (GRANT, b"id"), (1, 2), None)
+    left = say("a", (LEFT, b""), (2, 9), encode_body(LEFT, LeftBody()))
+    for end in ([parse(manifest(2, 8))], [left], [parse(manifest(2, 8)), left]):
+        for order in ([given, withdrawn, *end], [given, *end, withdrawn], [*end, withdrawn]):
+            view = View()
+            changes = [change for statement in order for change in view.merge(statement)]
+            assert view.get(A, (GRANT, b"id")) is None and view.standing(withdrawn) is Standing.OLD
+            assert [change.new for change in changes if change.slot[0] == GRANT][-1:] in ([None], [])
+    view = View()
+    for statement in (given, left):
+        view.merge(statement)
+    assert view.get(A, (GRANT, b"id")) == given, "what it gave away stays given away"
+
+
 def test_an_owner_over_its_quota_keeps_its_first_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_STATEMENTS_PER_OWNER", 3)
     said = [say("a", ("note", bytes([n])), (1, n + 1), b"") for n in range(6)]
@@ -102,11 +118,11 @@ def test_at_rest_nothing_is_held_parsed_and_nothing_is_forgotten(monkeypatch: py
     said = [say(name, ("note", bytes([n])), (1, n), b"x") for name in "abcd" for n in range(3)]
     for statement in said:
         view.merge(statement)
-        assert len(view._awake) <= 2
+        assert view.owners.awake <= 2
     view.merge(say("a", ("note", b""), (2, 1), b"1"))
     view.merge(say("a", ("note", b""), (2, 1), b"2"))
     view.rest()
-    assert view._awake == {} and view.quarantined(A, 2)
+    assert view.owners.awake == 0 and view.quarantined(A, 2)
     assert [view.get(statement.owner, statement.slot) for statement in said] == said
     assert view.peer(A) is None and view.standing(said[0]) is Standing.OLD
     view.rest()
@@ -115,4 +131,4 @@ def test_at_rest_nothing_is_held_parsed_and_nothing_is_forgotten(monkeypatch: py
     for _ in range(2):
         assert view.peer(A) == peer
         view.rest()
-    assert view.peer(A) == peer and view._awake == {}, "asking for it wakes nobody"
+    assert view.peer(A) == peer and view.owners.awake == 0, "asking for it wakes nobody"
