@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from hashlib import blake2s
 
 from gossip import limits
+from gossip.address_bodies import DEFAULT_NETWORK, NETWORK, NUMBER_POOL, Grant, NetworkBody, RequestBody
 from gossip.addresses import Addresses
-from gossip.bodies import DEFAULT_NETWORK, NETWORK, NUMBER_POOL, Grant, NetworkBody, RequestBody, encode_body
+from gossip.bodies import encode_body
 from gossip.errors import LocalError, Refusal
 from gossip.events import NetworkSettled, Output
 from gossip.ipam.ranges import network_of, show
@@ -107,6 +108,29 @@ class Claims:
         if self._replica.view.get(self._identity, slot) is not None:
             self._replica.publish(out, slot, None)
 
+    def hand_on(self, out: Output, to: bytes) -> None:
+        """Give every number that has no name to a peer, which is the registrar then; raises Refusal."""
+        what = "the registrar was not changed"
+        numbers = self._directory.numbers
+        registrar = numbers.registrar()
+        if registrar != self._identity:
+            who = "it is not known who that is" if registrar is None else f"that is {self._name(registrar)}"
+            fix = "wait, or start the peer that founded the mesh" if registrar is None else "do it there"
+            raise Refusal(what, f"this host does not give out network numbers; {who}", fix, "not-founder")
+        known = to in self._roster.bodies and not self._roster.gone(to)
+        if to == self._identity or not known:
+            why = "this host is it already" if to == self._identity else f"{self._name(to)} is no member"
+            raise Refusal(what, why, "name another member", "invalid")
+        if not self._roster.reachable(to):
+            raise Refusal(what, f"{self._name(to)} cannot be reached", f"start {self._name(to)} first", "unreachable")
+        named = numbers.claims()
+        tiles = [] if numbers.ring is None else numbers.ring.owned(self._identity)
+        free = [tile for tile in tiles if tile.start not in named]
+        if self._addresses.full(len(free)):
+            raise Refusal(what, "this peer has given out as many grants as it can", "wait for a register", "exhausted")
+        for tile in free:
+            self._deed(out, tile, to, "", b"")
+
     def answer(self, out: Output, asker: bytes, request: RequestBody) -> None:
         """Give the asker a number for its name, if this peer is the registrar and nobody has the name."""
         if not self._roster.gone(asker) and self._free(request.name):
@@ -115,6 +139,8 @@ class Claims:
     def begin(self, out: Output) -> None:
         """A new life: what the one before claimed is withdrawn, and given up should it be granted yet."""
         for key, body in list(self._requests.own.items()):
+            if self._addresses.borrows(body):
+                continue
             if body.network == NUMBER_POOL:
                 self._late[body.nonce] = body.name
             self._requests.withdraw(out, key)
@@ -217,7 +243,8 @@ class Claims:
             self._give_up(out, holder)
 
     def _give_up(self, out: Output, named: Named) -> None:
-        self._deed(out, named.tile, self._identity, "", b"")
+        registrar = self._directory.numbers.registrar()
+        self._deed(out, named.tile, self._identity if registrar is None else registrar, "", b"")
 
     def _too_late(self, claim: Claim) -> Refusal:
         what = f"network {claim.name} was not founded"

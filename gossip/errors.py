@@ -49,4 +49,5 @@ REFUSAL_CODES = (
     "revoked",
     "cloned",
     "rolled-back",
+    "alive",
 )

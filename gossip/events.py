@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gossip.bodies import EndpointBody, NetworkBody, PeerBody
+from gossip.address_bodies import EndpointBody, NetworkBody
+from gossip.bodies import PeerBody
 from gossip.errors import Refusal
 
 SPACE_STATEMENT = "gossip.statement"
@@ -181,6 +182,28 @@ class LeaseSettled:
     answer: Lease | Refusal
 
 
+@dataclass(frozen=True, slots=True)
+class ReclaimDone:
+    """A reclaim that is through: by which run, from whom, and what this host owns of theirs now.
+
+    `ranges`: (network, start, end), half-open, as integers; network 0 is the number pool. `quarantined`: (network,
+    address text) that stay theirs until released.
+    """
+
+    run: bytes
+    peers: list[bytes]
+    ranges: list[tuple[int, int, int]]
+    quarantined: list[tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ReclaimSettled:
+    """The answer to a `reclaim` that had to ask the other members; told as early as `NetworkSettled`."""
+
+    run: bytes
+    answer: ReclaimDone | Refusal
+
+
 Event = (
     PeerSeen
     | PeerLeft
@@ -199,6 +222,7 @@ Event = (
     | Trouble
     | NetworkSettled
     | LeaseSettled
+    | ReclaimSettled
 )
 
 
@@ -251,3 +275,54 @@ class RangeView:
     start: int
     end: int
     owner: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An allocation that waits for addresses of other peers: for whom, the address wanted, when it began and ends.
+
+    `asked`: the peers asked until now, in order. `why`: why it could not be had here.
+    """
+
+    network: int
+    endpoint_id: bytes
+    wanted: str | None
+    since: float
+    until: float
+    asked: list[bytes]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReclaimPlan:
+    """What a reclaim of these peers would do, and who must agree.
+
+    `ranges`: (network, start, end) they own, half-open, as integers; network 0 is the number pool. `in_use`: (network,
+    address text, endpoint name) of theirs, quarantined until released. `must_consent`: every other member;
+    `unreachable`: those of them who are. `heard_ago`: seconds since each named peer was heard of; None: not since this
+    host started. `refusal`: why it would be refused now, unless forced where that helps; None: it may begin.
+    """
+
+    peers: list[bytes]
+    ranges: list[tuple[int, int, int]]
+    in_use: list[tuple[int, str, str]]
+    must_consent: list[bytes]
+    unreachable: list[bytes]
+    heard_ago: dict[bytes, float | None]
+    refusal: Refusal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of a network's addresses a peer owns, uses (by its endpoints that count; own: leases), has lent.
+
+    `lent`: to others, which are not among those used. `reachable`, `left`: as of `PeerView`.
+    """
+
+    network: int
+    peer: bytes
+    owned: int
+    used: int
+    lent: int
+    reachable: bool
+    left: bool

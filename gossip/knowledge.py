@@ -9,16 +9,19 @@ Reference: design §5, §6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from gossip.acts import Acts
+from gossip.address_bodies import EndpointBody, NetworkBody
 from gossip.addresses import Addresses
 from gossip.asking import Asking
 from gossip.authority import Admit, Authority
-from gossip.bodies import LEFT, PEER, EndpointBody, NetworkBody
+from gossip.bodies import LEFT, PEER
+from gossip.consents import Consents
 from gossip.contacts import Contacts
 from gossip.doubt import Doubt
+from gossip.estates import Estates
 from gossip.events import (
     Lease,
     Output,
@@ -27,16 +30,26 @@ from gossip.events import (
     PeerView,
     RangeView,
     Readmitted,
+    ReclaimPlan,
     Revocation,
     RotationView,
     SecretRotation,
+    Share,
     Trouble,
+    Waiting,
 )
+from gossip.fences import Fences
 from gossip.gate import Verify
 from gossip.networks import Directory
+from gossip.oddities import oddities
+from gossip.reclaim import Reclaims
+from gossip.register import Register
 from gossip.replica import Replica, load_all
 from gossip.roster import Roster
 from gossip.routes import Route
+from gossip.sightings import Sightings
+from gossip.succession import Succession
+from gossip.utilisation import shares_of
 from gossip.view import Change
 
 if TYPE_CHECKING:
@@ -67,15 +80,33 @@ class Knowledge:
         self._roster = Roster(identity, self._authority.barred, self._replica.view)
         self._contacts = Contacts(self._replica, self._roster, rng)
         self._links = self._contacts.links
-        self._directory = Directory(identity, self._unheeded)
+        self._fences = Fences(self._authority.admits, self._roster.bodies.incarnation)
+        self._directory = Directory(identity, self._unheeded, self._authority.admits, self._fences.fenced)
         self._addresses = Addresses(self._replica, self._directory, self._roster)
         self._asking = Asking(self._replica, self._directory, self._roster, self._addresses)
+        parts = (self._replica, self._directory.custody, self._roster, self._authority)
+        self._register = Register(*parts, self._fences.fenced_out)
         self._acts = Acts(self._replica, self._authority, self._roster)
         self._rotation: RotationView | None = None
+        self._inherit()
         rows = list(stored)
+        self._consents.load(rows)
         load_all(self._replica, rows)
         self._addresses.load(rows)
+        self._register.load(rows)
         self._interpret(Output(), _NEVER)
+
+    def _inherit(self) -> None:
+        """The parts by which what a dead peer owned is taken over."""
+        replica, roster, authority, directory = self._replica, self._roster, self._authority, self._directory
+        fences = self._fences
+        self._sightings = Sightings(roster, lambda peer: self._links.of(peer) is not None)
+        estates = self._estates = Estates(replica, directory, roster, fences)
+        self._consents = Consents(replica, roster, authority, fences, estates, self._sightings)
+        loans = self._asking.loans
+        self._succession = Succession(replica, directory, roster, self._addresses, loans, estates, fences)
+        parts = (replica, roster, authority, fences, estates, self._consents, self._sightings, self._succession)
+        self._reclaims = Reclaims(*parts)
 
     # --- people ---------------------------------------------------------------------------------------------------
 
@@ -158,9 +189,29 @@ class Knowledge:
         """The own leases, by network and address."""
         return self._addresses.allocator.leases()
 
+    def held(self) -> list[tuple[int, bytes, Lease]]:
+        """The own leases with the endpoints they are for, by network and endpoint id."""
+        return self._addresses.allocator.held_by()
+
+    def utilisation(self) -> list[Share]:
+        """How much of each network each peer owns, uses and has lent, by network and peer."""
+        return shares_of(self.identity, self._directory, self._roster, self._addresses.allocator)
+
+    def check(self) -> list[str]:
+        """What is odd about networks and addresses, in words for people; empty when all is well."""
+        return oddities(self._directory, self._roster, self._fences, self._addresses, self._consents)
+
+    def reclaim_plan(self, peers: Sequence[bytes], now: float) -> ReclaimPlan:
+        """What a reclaim of these peers would do, who must agree, and why it would be refused now."""
+        return self._reclaims.plan(peers, now)
+
     def free(self, network: int) -> int:
         """How many addresses could be leased here now."""
         return self._addresses.free(network)
+
+    def pending(self) -> list[Waiting]:
+        """The allocations that wait for other peers, by network and endpoint id."""
+        return self._asking.shares.pending()
 
     def links(self) -> list[tuple[int, bytes]]:
         """The live links as (link id, peer), by id."""
@@ -193,8 +244,9 @@ class Knowledge:
             events = self._roster.apply(change)
             seen.update({event.peer: None for event in events if isinstance(event, PeerSeen)})
             out.tell += events
-            self._directory.apply(change)
-            self._asking.apply(change)
+            self._sightings.apply(change, now)
+            if not self._consents.keeps_back(change):
+                self._understand(change)
             self._follow(change, now)
         for peer in turned:
             self._turn(out, peer, peer in seen, now)
@@ -203,6 +255,15 @@ class Knowledge:
         if suspects:
             self._directory.suspect(suspects)
         out.tell += self._directory.refresh()
+
+    def _understand(self, change: Change) -> None:
+        self._fences.apply(change)
+        self._estates.apply(change)
+        self._directory.apply(change)
+        self._register.apply(change)
+        self._asking.apply(change)
+        self._consents.apply(change)
+        self._reclaims.apply(change)
 
     def _follow(self, change: Change, now: float) -> None:
         kind = change.slot[0]

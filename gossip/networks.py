@@ -1,11 +1,11 @@
 """The networks of the mesh, their rings, and which endpoints count.
 
-Purpose: the meaning of network, grant and endpoint statements, kept in step with the view.
+Purpose: the meaning of network and endpoint statements, kept in step with the view; grants are `gossip.custody`'s.
 Rule: network 1 counts if the mesh's founder says it; any other if its number was given to the one who says it, for that
 very name, and the name is in force (`gossip.numbers`). An endpoint counts while its network is known, its owner is
-heeded (a member, and not quarantined), each of its addresses lies in a range its owner owns, and no other such endpoint
-holds the address with a greater lease number (equal numbers: the smaller key). Else it waits, silently: the grant may
-still be on its way.
+heeded (a member, and not quarantined), each of its addresses lies in a range its owner owns, or is lent to that owner
+with the very number by whose range it is, and no other such endpoint holds the address with a greater lease number
+(equal numbers: the smaller key). Else it waits, silently: the grant or the loan may still be on its way.
 Flow: `apply(change)` for each change of the view -> `refresh()` -> events.
 Reference: design §4.6, §6.
 """
@@ -16,21 +16,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gossip import limits
-from gossip.bodies import (
+from gossip.address_bodies import (
     DEFAULT_NETWORK,
     ENDPOINT,
-    GRANT,
+    LOAN,
     NETWORK,
     NUMBER_POOL,
     EndpointBody,
-    Grant,
+    LoanBody,
     NetworkBody,
-    decode_body,
 )
+from gossip.bodies import decode_body
+from gossip.custody import Admits, Custody, nobody
 from gossip.events import EndpointGone, EndpointSet, Event, NetworkGone, NetworkSeen, Trouble
 from gossip.ipam.ranges import network_of, parse_interface
-from gossip.ipam.ring import Deed, Ring
-from gossip.numbers import NumberPool
+from gossip.ipam.ring import Fenced, never
 from gossip.statements import Statement
 from gossip.view import Change
 
@@ -50,29 +50,37 @@ class Claim:
 class Directory:
     """Networks by number, their grants and rings, and endpoints by owner and key."""
 
-    def __init__(self, identity: bytes, unheeded: Callable[[bytes, int], bool]) -> None:
+    def __init__(
+        self,
+        identity: bytes,
+        unheeded: Callable[[bytes, int], bool],
+        admits: Admits = nobody,
+        fenced: Fenced = never,
+    ) -> None:
         self._identity = identity
         self._unheeded = unheeded
         self._founders: dict[bytes, None] = {}
         self._claimed: dict[int, dict[bytes, NetworkBody]] = {}
-        self._deeds: dict[int, dict[bytes, Deed]] = {}
         self._claims: dict[Place, Claim] = {}
         self._by_address: dict[tuple[int, int], dict[Place, int]] = {}
+        self._loans: dict[tuple[int, int], dict[bytes, LoanBody]] = {}
         self._of_network: dict[int, dict[Place, None]] = {}
         self._told: dict[Place, EndpointBody] = {}
         self._lapsed: dict[Place, None] = {}  # own ones that are told of when they count again
         self._changed: dict[Place, None] = {}
         self._stale: dict[int, None] = {}
+        self._versions: dict[int, int] = {}  # of each ring, when its endpoints were judged last
         self._forks_told: dict[str, None] = {}
         self.networks: dict[int, NetworkBody] = {}
-        self.rings: dict[int, Ring] = {}
-        self.numbers = NumberPool()
+        self.custody = Custody(admits, fenced)
+        self.rings = self.custody.rings
+        self.numbers = self.custody.numbers
 
     def founder(self, owner: bytes) -> None:
         """The owner proved to be the mesh's founder: what it said of networks counts."""
         if owner not in self._founders:
             self._founders[owner] = None
-            self.numbers.found(owner)
+            self.custody.found(owner)
             self._stale.update(dict.fromkeys(self._claimed))
 
     def apply(self, change: Change) -> None:
@@ -80,10 +88,12 @@ class Directory:
         kind, key = change.slot
         if kind == NETWORK:
             self._apply_network(change.owner, int.from_bytes(key, "big"), change.new)
-        elif kind == GRANT and change.new is not None:
-            self._apply_grant(change.owner, key, change.new)
         elif kind == ENDPOINT:
             self._apply_endpoint((change.owner, key), change.new)
+        elif kind == LOAN:
+            self._apply_loan(change.owner, key, change.new)
+        else:
+            self.custody.apply(change)
 
     def suspect(self, owners: Mapping[bytes, None]) -> None:
         """Whether these owners are heeded changed: look at their endpoints again."""
@@ -91,10 +101,17 @@ class Directory:
 
     def refresh(self) -> list[Event]:
         """Bring rings and counting endpoints up to date; returns what changed for the host."""
-        events: list[Event] = []
+        moved = self.custody.settle()
+        self._stale.update(dict.fromkeys(self._claimed if NUMBER_POOL in moved else ()))
+        events = self._tell_forks("the pool of network numbers", NUMBER_POOL) if NUMBER_POOL in moved else []
+        self._stale.update(dict.fromkeys(number for number in moved if number != NUMBER_POOL))
         for number in sorted(self._stale):
             events += self._rebuild(number)
-            self._changed.update(self._of_network.get(number, {}))
+            ring = self.rings.get(number)
+            version = -1 if ring is None else ring.version
+            if self._versions.get(number, -1) != version:
+                self._versions[number] = version
+                self._changed.update(self._of_network.get(number, {}))
         self._stale = {}
         affected: dict[Place, None] = dict(self._changed)
         for place in self._changed:
@@ -119,8 +136,33 @@ class Directory:
 
     def number_above(self, network: int, address: int) -> int:
         """The greatest lease number any statement gave the address; absurd ones are not heeded."""
-        numbers = self._by_address.get((network, address), {}).values()
+        loans = self._loans.get((network, address), {}).values()
+        numbers = [*self._by_address.get((network, address), {}).values(), *(loan.number for loan in loans)]
         return max((number for number in numbers if number <= _LARGEST_NUMBER_HEEDED), default=0)
+
+    def lent(self, network: int, address: int) -> LoanBody | None:
+        """The loan of the address that counts: the one by who owns the address."""
+        said, ring = self._loans.get((network, address)), self.rings.get(network)
+        owner = None if said is None or ring is None else ring.owner(address)
+        return None if said is None or owner is None else said.get(owner)
+
+    def holder(self, network: int, address: int) -> tuple[bytes, EndpointBody] | None:
+        """The endpoint with that address that counts, and whose it is."""
+        places = self._by_address.get((network, address), {})
+        return next(((place[0], self._told[place]) for place in sorted(places) if place in self._told), None)
+
+    def loans(self, network: int) -> list[tuple[int, LoanBody]]:
+        """The loans of the network that count, by address."""
+        found = ((address, self.lent(number, address)) for number, address in sorted(self._loans) if number == network)
+        return [(address, loan) for address, loan in found if loan is not None]
+
+    def waiting(self) -> list[tuple[bytes, EndpointBody]]:
+        """The endpoints that do not count, by owner and key."""
+        return [(place[0], self._claims[place].body) for place in sorted(self._claims) if place not in self._told]
+
+    def says(self, owner: bytes, network: int, address: int) -> bool:
+        """Whether the owner says an endpoint with that address, which need not count."""
+        return any(place[0] == owner for place in self._by_address.get((network, address), {}))
 
     def _apply_network(self, owner: bytes, number: int, new: Statement | None) -> None:
         claimed = self._claimed.setdefault(number, {})
@@ -130,22 +172,6 @@ class Directory:
             assert isinstance(body, NetworkBody)
             claimed[owner] = body
         self._stale[number] = None
-
-    def _apply_grant(self, donor: bytes, key: bytes, new: Statement) -> None:
-        if new.body is None:
-            return
-        grant = decode_body(GRANT, new.body)
-        assert isinstance(grant, Grant)
-        deed = Deed(key, donor, grant)
-        if grant.network == NUMBER_POOL:
-            self.numbers.add(deed)
-            self._stale.update(dict.fromkeys(n for n in self._claimed if grant.start <= n < grant.end))
-            return
-        self._deeds.setdefault(grant.network, {})[key] = deed
-        ring = self.rings.get(grant.network)
-        if ring is not None:
-            ring.add(deed)
-        self._stale[grant.network] = None
 
     def _apply_endpoint(self, place: Place, new: Statement | None) -> None:
         self._changed.update(self._rivals(place))
@@ -168,29 +194,39 @@ class Directory:
         for address, number in numbers.items():
             self._by_address.setdefault((body.network, address), {})[place] = number
 
+    def _apply_loan(self, lender: bytes, key: bytes, new: Statement | None) -> None:
+        place = (int.from_bytes(key[:4], "big"), int.from_bytes(key[4:], "big"))
+        said = self._loans.setdefault(place, {})
+        said.pop(lender, None)
+        if new is not None and new.body is not None:
+            body = decode_body(LOAN, new.body)
+            assert isinstance(body, LoanBody)
+            said[lender] = body
+        if not said:
+            del self._loans[place]
+        self._changed.update(dict.fromkeys(self._by_address.get(place, {})))
+
     def _rebuild(self, number: int) -> list[Event]:
         owner, body = self._founded(number)
         known = self.networks.get(number)
         if owner is None or body is None:
             self.networks.pop(number, None)
-            self.rings.pop(number, None)
+            self.custody.lift(number)
             return [] if known is None else [NetworkGone(known)]
         events: list[Event] = []
         if known != body or self.rings[number].founder != owner:
             self.networks[number] = body
-            ring = self.rings[number] = Ring([network_of(pool) for pool in body.pools], owner)
-            for deed in self._deeds.get(number, {}).values():
-                ring.add(deed)
+            self.custody.lay(number, [network_of(pool) for pool in body.pools], owner)
             if known != body:
                 events.append(NetworkSeen(body))
-        ring = self.rings[number]
-        ring.tiles()
-        for fork in ring.forks:
-            text = f"network {body.name}: {fork}"
-            if text not in self._forks_told:
-                self._forks_told[text] = None
-                events.append(Trouble(text))
-        return events
+        return events + self._tell_forks(f"network {body.name}", number)
+
+    def _tell_forks(self, of: str, number: int) -> list[Event]:
+        fresh = [f"{of}: {fork}" for fork in self.custody.troubles(number)]
+        fresh = [text for text in fresh if text not in self._forks_told]
+        fresh = fresh[: max(limits.MAX_FORKS - len(self._forks_told), 0)]
+        self._forks_told.update(dict.fromkeys(fresh))
+        return [Trouble(text) for text in fresh]
 
     def _founded(self, number: int) -> tuple[bytes | None, NetworkBody | None]:
         claimed = self._claimed.get(number, {})
@@ -212,20 +248,19 @@ class Directory:
         return {rival: None for address in claim.numbers for rival in self._by_address.get((network, address), {})}
 
     def _counts(self, place: Place, claim: Claim) -> bool:
-        ring = self.rings.get(claim.body.network)
-        owner = place[0]
-        if ring is None or self._unheeded(owner, claim.incarnation):
+        network = claim.body.network
+        if network not in self.rings or self._unheeded(place[0], claim.incarnation):
             return False
-        return all(
-            ring.owner(address) == owner and self._winner(claim.body.network, address, owner) == place
-            for address in claim.numbers
-        )
+        return all(self._winner(network, address) == place for address in claim.numbers)
 
-    def _winner(self, network: int, address: int, owner: bytes) -> Place | None:
+    def _winner(self, network: int, address: int) -> Place | None:
+        owner, loan = self.rings[network].owner(address), self.lent(network, address)
+        borrowed = None if loan is None else (loan.to, loan.number)
         rivals = [
             (-number, place)
             for place, number in self._by_address.get((network, address), {}).items()
-            if place[0] == owner and not self._unheeded(owner, self._claims[place].incarnation)
+            if (place[0] == owner or (place[0], number) == borrowed)
+            and not self._unheeded(place[0], self._claims[place].incarnation)
         ]
         return min(rivals)[1] if rivals else None
 

@@ -3,21 +3,23 @@
 Purpose: one number and one founder for each name, however many peers claim it at once, across cuts and crashes.
 Rule: the numbers are a ring like any pool, founded by the mesh's founder. A number is given away alone, by a grant that
 carries the network's name; the name is in force while the newest deed of that number carries it. Who gives a name up,
-or removes the network, deeds the number to itself without the name; such a number is spent and never given again, so
-that nothing said of it can come back to life. The registrar is the one peer that owns every number never given for a
-name: an heir who has not heard all grants of the registrar before it sees two owners there, and gives nothing yet.
+or removes the network, deeds the number on without the name; such a number is spent, so that nothing said of it can
+come back to life, until an edition of the register, which all members acknowledged, leaves its past out. The registrar
+is the one peer that owns every number that is free: an heir who has not heard all grants of the registrar before it
+sees two owners there, and gives nothing yet.
 Flow: `gossip.networks` adds the deeds of network 0 -> `registrar`, `claims`, `holder`; `gossip.claims` acts on them.
-Reference: design §6.
+Reference: design §6; docs/adr/0009-registers.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2s
 
-from gossip.bodies import DEFAULT_NETWORK
+from gossip.address_bodies import DEFAULT_NETWORK
 from gossip.ipam.ranges import Pool
-from gossip.ipam.ring import Deed, Ring, Tile
+from gossip.ipam.ring import Deed, Fenced, Ring, Tile, never
 
 NUMBERS = Pool(0, 2**32, 0)
 _FIRST = DEFAULT_NETWORK + 1
@@ -33,43 +35,99 @@ class Named:
     holders: list[bytes]
 
 
+@dataclass(slots=True)
+class Names:
+    """What a ring of numbers says: names in force, numbers spent, and who owns those that were never given."""
+
+    named: dict[int, Named] = field(default_factory=dict)
+    spent: dict[int, Tile] = field(default_factory=dict)
+    owners: dict[bytes, None] = field(default_factory=dict)
+
+    @property
+    def registrar(self) -> bytes | None:
+        """Who gives numbers out; None when that is not known."""
+        return next(iter(self.owners)) if len(self.owners) == 1 else None
+
+
+def names_of(ring: Ring, past: Mapping[int, Sequence[bytes]]) -> Names:
+    """What the ring says. `past`: of each number that its register knows as given, who held it, the newest first."""
+    names = Names()
+    for tile in ring.tiles():
+        chain = ring.chain(tile)
+        name = tile.deed.grant.name
+        before = past.get(tile.start, ())
+        if name:
+            newer = [deed for deed in chain if deed.grant.previous or not before]
+            holders = [deed.grant.to for deed in newer if deed.grant.name == name]
+            known = chain[-1].grant.name == name
+            names.named[tile.start] = Named(tile.start, name, tile, [*holders, *(before if known else ())])
+        elif before or any(deed.grant.name for deed in chain):
+            names.spent[tile.start] = tile
+        else:
+            names.owners[tile.owner] = None
+    return names
+
+
 class NumberPool:
     """The ring of numbers, and what it says of names."""
 
-    def __init__(self) -> None:
+    def __init__(self, fenced: Fenced = never) -> None:
         self.ring: Ring | None = None
+        self._fenced = fenced
         self._deeds: dict[bytes, Deed] = {}
-        self._named: dict[int, Named] | None = None
-        self._spent: dict[int, None] = {}
-        self._owners: dict[bytes, None] = {}
+        self._roots: list[Deed] = []
+        self._names: Names | None = None
+        self.past: dict[int, list[bytes]] = {}
+        """Of each number that the register knows as given for a name: who held it, the newest first."""
 
     def found(self, founder: bytes) -> None:
         """The mesh's founder is known."""
         if self.ring is None or founder < self.ring.founder:
-            self.ring = Ring([NUMBERS], founder)
+            version = 0 if self.ring is None else self.ring.version
+            self.ring = Ring([NUMBERS], founder, self._fenced, version)
             for deed in self._deeds.values():
                 self.ring.add(deed)
-        self._named = None
+            self.ring.rest_on(self._roots)
+        self._names = None
 
     def add(self, deed: Deed) -> None:
         """A grant of network 0 was heard."""
         self._deeds[deed.id] = deed
         if self.ring is not None:
             self.ring.add(deed)
-        self._named = None
+        self._names = None
+
+    def drop(self, deed_id: bytes) -> None:
+        """A grant was withdrawn, or is not heeded now."""
+        self._deeds.pop(deed_id, None)
+        if self.ring is not None:
+            self.ring.drop(deed_id)
+        self._names = None
+
+    def rest_on(self, roots: Sequence[Deed], past: Mapping[int, Sequence[bytes]]) -> None:
+        """Begin with a register's rows; with none: with the founding grant."""
+        self._roots, self.past = list(roots), {number: list(held) for number, held in past.items()}
+        if self.ring is not None:
+            self.ring.rest_on(roots)
+        self._names = None
+
+    def touch(self) -> None:
+        """Who is fenced changed."""
+        if self.ring is not None:
+            self.ring.touch()
+        self._names = None
 
     def claims(self) -> dict[int, Named]:
         """Every number whose name is in force."""
-        if self._named is None:
-            self._named, self._spent, self._owners = {}, {}, {}
-            for tile in [] if self.ring is None else self.ring.tiles():
-                self._sort(tile)
-        return self._named
+        return self._said().named
+
+    def spent(self) -> dict[int, Tile]:
+        """Every number that was given for a name and is not free yet."""
+        return self._said().spent
 
     def registrar(self) -> bytes | None:
         """Who gives numbers out; None when that is not known."""
-        self.claims()
-        return next(iter(self._owners)) if len(self._owners) == 1 else None
+        return self._said().registrar
 
     def holder(self, name: str) -> Named | None:
         """The number in force for a name."""
@@ -80,27 +138,20 @@ class NumberPool:
         return None if self.ring is None else self.ring.owner(number)
 
     def free_from(self, wanted: int) -> Tile | None:
-        """The tile of the first number from `wanted` on that was never given for a name, cut to that number."""
-        named = self.claims()
+        """The tile of the first number from `wanted` on that is free, cut to that number."""
+        said = self._said()
         number = wanted
-        while number in named or number in self._spent:
+        while number in said.named or number in said.spent:
             number = number + 1 if number + 1 < NUMBERS.end else _FIRST
             if number == wanted:
                 return None
         tile = None if self.ring is None else self.ring.tile(number)
         return None if tile is None else Tile(number, number + 1, tile.owner, tile.deed)
 
-    def _sort(self, tile: Tile) -> None:
-        assert self.ring is not None and self._named is not None
-        chain = self.ring.chain(tile)
-        name = tile.deed.grant.name
-        if name:
-            holders = [deed.grant.to for deed in chain if deed.grant.name == name]
-            self._named[tile.start] = Named(tile.start, name, tile, holders)
-        elif any(deed.grant.name for deed in chain):
-            self._spent[tile.start] = None
-        else:
-            self._owners[tile.owner] = None
+    def _said(self) -> Names:
+        if self._names is None:
+            self._names = Names() if self.ring is None else names_of(self.ring, self.past)
+        return self._names
 
 
 def number_of(mesh: bytes, name: str) -> int:

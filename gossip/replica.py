@@ -18,23 +18,25 @@ from hashlib import blake2s
 import msgspec
 
 from gossip import limits
+from gossip.address_bodies import CONSENT, FENCE, GRANT, LOAN, NETWORK, RECLAIM, REGISTER, SETTLED
 from gossip.authority import Admit
-from gossip.bodies import AUTHORITY, GRANT, LINKS, MANIFEST, NETWORK, PEER, PeerBody, decode_body, encode_body
+from gossip.bodies import AUTHORITY, LINKS, MANIFEST, PEER, PeerBody, decode_body, encode_body
 from gossip.clones import Clones
 from gossip.doubt import Doubt
 from gossip.errors import RemoteError
 from gossip.events import SPACE_OWN, SPACE_PROOF, SPACE_STATEMENT, Cloned, Output, Put, Trouble
 from gossip.gate import Gate, Verify
+from gossip.owners import Proof
 from gossip.pace import Pace
 from gossip.spread import Spread
 from gossip.statements import Slot, Statement, author, parse
-from gossip.view import Change, Proof, Standing, View, manifest_of
+from gossip.view import Change, Standing, View, manifest_of
 
 News = tuple[Statement, int | None]
 """A new statement and the link it came from; None for what this peer said itself."""
 
 _INCARNATION = b"incarnation"
-_BINDING = (GRANT, NETWORK, *AUTHORITY)
+_BINDING = (GRANT, NETWORK, LOAN, REGISTER, SETTLED, CONSENT, RECLAIM, FENCE, *AUTHORITY)
 """Own statements that bind for ever: said once, and once more only as something else."""
 EXHAUSTED = "this peer's identity has used up its incarnations; leave and join anew"
 
@@ -117,6 +119,10 @@ class Replica:
             if again and statement.body is not None and statement.incarnation < self.incarnation:
                 self._write(out, statement.slot, statement.body)
         return True
+
+    def surpass(self, incarnation: int) -> None:
+        """The next incarnation is to be above that one."""
+        self._heard = max(self._heard, incarnation)
 
     def close_step(self, out: Output) -> None:
         """Publish the own manifest if the own slots changed; a new incarnation forgets tombstones that abound."""

@@ -1,10 +1,11 @@
 """Requests between peers: what this one asked for, and what others ask of it.
 
 Purpose: asking by statement, so that a request reaches its peer over any graph of links and survives neither side's
-confusion: it is said, answered at most once by a grant that repeats its nonce, and withdrawn.
+confusion: it is said, answered at most once by a grant or a loan that repeats its nonce, and withdrawn.
 Rule: a request that cannot be granted when it is looked at is dropped; the asker waits no longer than CLAIM_S anyway.
-What a life before a restart asked for is withdrawn, for nobody waits for it any more.
-Flow: `ask` -> statement -> the other's `take` -> grant -> `replied`; then `withdraw`.
+What a life before a restart asked for is withdrawn, for nobody waits for it any more; but one that holds a loan is said
+as long as the lease lasts (`gossip.loans`).
+Flow: `ask` -> statement -> the other's `take` -> grant or loan -> `replied`; then `withdraw`, or `answered`.
 Reference: design §6; docs/wire.md.
 """
 
@@ -13,7 +14,8 @@ from __future__ import annotations
 from hashlib import blake2s
 
 from gossip import limits
-from gossip.bodies import GRANT, REQUEST, Grant, RequestBody, decode_body, encode_body
+from gossip.address_bodies import GRANT, LOAN, REQUEST, Grant, LoanBody, RequestBody, request_key
+from gossip.bodies import decode_body, encode_body
 from gossip.events import Output
 from gossip.replica import Replica
 from gossip.view import Change
@@ -26,6 +28,8 @@ class Requests:
         self._replica = replica
         self._identity = replica.identity
         self.own: dict[bytes, RequestBody] = {}
+        self.awaited: dict[bytes, None] = {}
+        """Keys of the own requests whose answer is waited for."""
         self.replied: dict[bytes, None] = {}
         """Nonces of the requests that were granted to this peer."""
         self._answered: dict[tuple[bytes, bytes], None] = {}
@@ -44,6 +48,11 @@ class Requests:
                 self._answered[grant.to, grant.answers] = None
             elif grant.answers and grant.to == self._identity:
                 self.replied[grant.answers] = None
+        elif kind == LOAN and data is not None and change.owner != self._identity:
+            loan = decode_body(LOAN, data)
+            assert isinstance(loan, LoanBody)
+            if loan.answers and loan.to == self._identity:
+                self.replied[loan.answers] = None
 
     def ask(self, out: Output, of: bytes, network: int, name: str, start: bytes, free: int) -> RequestBody:
         """Ask a peer; replaces an earlier request of the same key."""
@@ -51,10 +60,22 @@ class Requests:
         nonce = blake2s(self._identity + said, digest_size=limits.NONCE_B, person=b"mnnonce").digest()
         body = RequestBody(of, network, name, start, free, nonce)
         self._replica.publish(out, (REQUEST, body.key), encode_body(REQUEST, body))
+        self.awaited[body.key] = None
         return body
+
+    def hold(self, out: Output, of: bytes, network: int, start: bytes, nonce: bytes) -> None:
+        """Say a request that holds a loan, unless one is said for that address."""
+        if request_key(network, "", start) not in self.own:
+            body = RequestBody(of, network, "", start, 0, nonce)
+            self._replica.publish(out, (REQUEST, body.key), encode_body(REQUEST, body))
+
+    def answered(self, key: bytes) -> None:
+        """Nobody waits any more; the request stays said while it holds a loan."""
+        self.awaited.pop(key, None)
 
     def withdraw(self, out: Output, key: bytes) -> None:
         """Ask no longer."""
+        self.awaited.pop(key, None)
         held = self._replica.view.get(self._identity, (REQUEST, key))
         if held is not None and held.body is not None:
             self._replica.publish(out, (REQUEST, key), None)

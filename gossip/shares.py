@@ -2,9 +2,10 @@
 
 Purpose: allocation that waits for another peer only when it must, and never longer than CLAIM_S.
 Rule: the peer that seems to have the most free space is asked first, reachable ones before others; one that does not
-answer within ASK_S is left for the next. A donor gives half of a free block, or the free block around the address
-that was asked for, once for each request. Asking ahead happens after an allocation or a donation alone, and only of a
-peer that has much more, so that two peers never pass one block to and fro.
+answer within ASK_S is left for the next. A donor gives half of a free block; of an address that was asked for, the
+free block around it, or a loan (`gossip.loans`); once for each request. Asking ahead happens after an allocation or a
+donation, one that was refused too, and only of a peer that has much more, so that two peers never pass one block to and
+fro.
 Flow: `allocate` -> Lease, or a request and a wait -> `act` tries again whenever grants came -> LeaseSettled.
 Reference: design §6.
 """
@@ -14,17 +15,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gossip import limits
+from gossip.address_bodies import RequestBody, request_key
 from gossip.addresses import Addresses
-from gossip.bodies import RequestBody, least_bytes, request_key
+from gossip.body import least_bytes
 from gossip.errors import Refusal
-from gossip.events import Lease, LeaseSettled, Output
+from gossip.events import Lease, LeaseSettled, Output, Waiting
 from gossip.ipam.ranges import address_of
+from gossip.loans import Loans
 from gossip.networks import Directory
 from gossip.replica import Replica
 from gossip.requests import Requests
 from gossip.roster import Roster
 
 _NEVER = float("inf")
+_AT_ONCE = 0.0
 _WORTH_ASKING = ("no-space", "foreign")
 _MUCH_MORE = 4
 
@@ -33,7 +37,9 @@ _MUCH_MORE = 4
 class _Wait:
     wanted: str | None
     start: bytes
+    since: float
     until: float
+    why: str
 
 
 @dataclass(slots=True)
@@ -50,16 +56,24 @@ class Shares:
     """The allocations of this peer that wait, what it asks for them, and what it gives."""
 
     def __init__(
-        self, replica: Replica, directory: Directory, roster: Roster, addresses: Addresses, requests: Requests
+        self,
+        replica: Replica,
+        directory: Directory,
+        roster: Roster,
+        addresses: Addresses,
+        requests: Requests,
+        loans: Loans,
     ) -> None:
         self._replica = replica
         self._directory = directory
         self._roster = roster
         self._addresses = addresses
         self._requests = requests
+        self._loans = loans
         self._waits: dict[tuple[int, bytes], _Wait] = {}
         self._asks: dict[bytes, _Ask] = {}
         self._ahead_at: dict[int, float] = {}
+        self._short: dict[int, None] = {}  # networks in which a peer could not be given any
 
     def allocate(
         self, out: Output, network: int, endpoint: bytes, wanted: str | None, now: float
@@ -76,15 +90,27 @@ class Shares:
             self._settle(out, place, answer)
             return answer
         start = b"" if wanted is None else least_bytes(address_of(wanted))
+        if start and self._addresses.borrowed() >= limits.MAX_BORROWED:
+            answer = Refusal(answer.what, "this host borrows as many addresses as it can", answer.fix, "exhausted")
+            self._settle(out, place, answer)
+            return answer
         if not self._need(out, network, start, now):
             self._settle(out, place, answer)
             return answer
-        self._waits[place] = _Wait(wanted, start, now + limits.CLAIM_S)
+        since = self._waits[place].since if place in self._waits else now
+        self._waits[place] = _Wait(wanted, start, since, now + limits.CLAIM_S, answer.why)
         return None
 
     def donate(self, out: Output, network: int, to: bytes, now: float) -> None:
-        """Give addresses to a peer that owns none, and ask for more before the last are given; raises Refusal."""
-        self._addresses.donate(out, network, to)
+        """Give addresses to a peer that owns none, and ask for more before the last are given.
+
+        Raises Refusal; then more is asked for in the next step, so that who tries again is not refused again.
+        """
+        try:
+            self._addresses.donate(out, network, to)
+        except Refusal:
+            self._short[network] = None
+            raise
         self._ask_ahead(out, network, limits.LOW_TO_GIVE, now)
 
     def cancel(self, out: Output, network: int, endpoint: bytes) -> None:
@@ -93,10 +119,22 @@ class Shares:
         self._settle(out, (network, endpoint), why)
 
     def answer(self, out: Output, asker: bytes, request: RequestBody) -> None:
-        """Give the asker addresses, if there are enough."""
-        if not self._roster.gone(asker):
-            start = int.from_bytes(request.start, "big") if request.start else None
-            self._addresses.share(out, request.network, asker, start, request.free, request.nonce)
+        """Give the asker addresses, if there are enough; or lend it the one it names."""
+        if self._roster.gone(asker):
+            return
+        if request.start:
+            self._loans.answer(out, asker, request)
+        else:
+            self._addresses.share(out, request.network, asker, request.free, request.nonce)
+
+    def pending(self) -> list[Waiting]:
+        """The allocations that wait, by network and endpoint."""
+        found: list[Waiting] = []
+        for (network, endpoint), wait in sorted(self._waits.items()):
+            ask = self._asks.get(request_key(network, "", wait.start))
+            asked = [] if ask is None else list(ask.asked)
+            found.append(Waiting(network, endpoint, wait.wanted, wait.since, wait.until, asked, wait.why))
+        return found
 
     def act(self, out: Output, now: float) -> bool:
         """Settle what can be settled, ask on where nobody answered; whether anything was said."""
@@ -104,12 +142,16 @@ class Shares:
         for (network, endpoint), wait in list(self._waits.items()):
             answer = self._addresses.allocate(out, network, endpoint, wait.wanted)
             if isinstance(answer, Refusal) and answer.code in _WORTH_ASKING:
+                wait.why = answer.why
                 if now < wait.until:
                     continue
                 answer = self._too_late(network, wait, answer)
             self._settle(out, (network, endpoint), answer)
         for key, ask in list(self._asks.items()):
             self._go_on(out, key, ask, now)
+        for network in list(self._short):
+            self._ask_ahead(out, network, limits.LOW_TO_GIVE, now)
+        self._short = {}
         return self._replica.seq != before
 
     def end(self, out: Output) -> None:
@@ -123,7 +165,7 @@ class Shares:
         """When something is given up, or another donor is asked."""
         times = [wait.until for wait in self._waits.values()]
         times += [min(ask.until, ask.next_at) for ask in self._asks.values()]
-        return min(times, default=None)
+        return _AT_ONCE if self._short else min(times, default=None)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -162,7 +204,11 @@ class Shares:
         ahead = ask.next_at == _NEVER
         if now >= ask.until or (not needed and (replied or not ahead)):
             del self._asks[key]
-            self._requests.withdraw(out, key)
+            held = self._requests.own.get(key)
+            if held is not None and self._addresses.borrows(held):
+                self._requests.answered(key)
+            else:
+                self._requests.withdraw(out, key)
         elif needed and replied:  # it gave, but too little
             ask.asked = {}
             self._ask_next(out, ask, now)
@@ -211,9 +257,10 @@ class Shares:
     def _too_late(self, network: int, wait: _Wait, refusal: Refusal) -> Refusal:
         ask = self._asks.get(request_key(network, "", wait.start))
         names = [] if ask is None else [self._roster.name(peer) for peer in ask.asked]
-        asked = ", ".join(names) or "no other peer"
+        deaf = [] if ask is None else [self._roster.name(p) for p in ask.asked if not self._roster.reachable(p)]
+        asked = ", ".join(f"{name} (not reachable)" if name in deaf else name for name in names) or "no other peer"
         why = f"{refusal.why}, and {asked} gave none within {limits.CLAIM_S} s"
-        fix = f"start {asked}, or {refusal.fix}" if names else refusal.fix
+        fix = f"start {', '.join(deaf)}, or {refusal.fix}" if deaf else refusal.fix
         if wait.wanted is None:
             return Refusal(refusal.what, why, fix, "no-space")
         return Refusal(refusal.what, why, fix, "foreign")

@@ -10,7 +10,7 @@ Reference: design §5; docs/wire.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2s
 from typing import Annotated
@@ -18,27 +18,37 @@ from typing import Annotated
 import msgspec
 
 from gossip import limits
+from gossip.address_bodies import (
+    ACK,
+    CONSENT,
+    ENDPOINT,
+    FENCE,
+    GRANT,
+    LOAN,
+    NETWORK,
+    RECLAIM,
+    REGISTER,
+    REQUEST,
+    SETTLED,
+    Grant,
+    grant_id,
+)
 from gossip.bodies import (
     ALLOW,
     AUTHORITY,
-    ENDPOINT,
-    GRANT,
     LEFT,
     LINKS,
     MANIFEST,
-    NETWORK,
     PEER,
-    REQUEST,
     REVOKE,
     SECRET,
-    AllowBody,
     AnyBody,
-    EndpointBody,
-    NetworkBody,
-    RequestBody,
-    RevokeBody,
+    LeftBody,
+    LinksBody,
+    ManifestBody,
+    PeerBody,
+    SecretBody,
     decode_body,
-    grant_id,
     known,
 )
 from gossip.errors import RemoteError
@@ -46,13 +56,32 @@ from gossip.errors import RemoteError
 CONTEXT = b"meshnet-statement-v1"
 LASTING = (PEER, GRANT, NETWORK, LEFT, MANIFEST, *AUTHORITY)
 """Kinds that a new incarnation of their owner does not void: what they promised to others outlives a restart."""
-NEVER_TOMBSTONED = (PEER, GRANT, LEFT, MANIFEST, LINKS, REVOKE)
+LASTING_MARK = "="
+"""So begin the names of all other such kinds, those of later versions too: views are equal across versions."""
+FORGETTABLE = (GRANT,)
+"""Lasting kinds whose withdrawal a new incarnation makes forgotten, as it does of all marked ones."""
+NEVER_TOMBSTONED = (PEER, LEFT, MANIFEST, LINKS, REVOKE, SETTLED, FENCE)
 
-_KEY_B = {NETWORK: (4,), ENDPOINT: (10,), REQUEST: (12,), ALLOW: (0, limits.IDENTITY_B), SECRET: (0,)}
+_KEY_B: Mapping[str, Container[int]] = {
+    NETWORK: (4,),
+    ENDPOINT: (10,),
+    REQUEST: (12,),
+    GRANT: (16,),
+    LOAN: range(4, 21),
+    REGISTER: (10,),
+    ACK: (4,),
+    RECLAIM: (limits.NONCE_B,),
+    CONSENT: (limits.IDENTITY_B,),
+    ALLOW: (0, limits.IDENTITY_B),
+    SECRET: (0,),
+}
 
 Slot = tuple[str, bytes]
 Version = tuple[int, int]
-_ORDER = (PEER, *AUTHORITY, LEFT, MANIFEST, NETWORK, GRANT, LINKS, ENDPOINT, REQUEST)
+_ORDER = (
+    *(PEER, *AUTHORITY, LEFT, MANIFEST, NETWORK, FENCE, SETTLED, REGISTER, GRANT, LOAN),
+    *(LINKS, ENDPOINT, CONSENT, RECLAIM, ACK, REQUEST),
+)
 _RANK = {kind: rank for rank, kind in enumerate(_ORDER)}
 
 
@@ -106,7 +135,9 @@ class Statement:
     @property
     def lasting(self) -> bool:
         """Whether it survives a new incarnation of its owner."""
-        return self.kind in LASTING
+        if self.kind in LASTING:
+            return self.body is not None or self.kind not in FORGETTABLE
+        return self.kind.startswith(LASTING_MARK) and self.body is not None
 
     def wire(self) -> bytes:
         """The bytes that travel and are stored."""
@@ -128,8 +159,13 @@ def author(
 ) -> Statement:
     """A new statement, signed."""
     kind, key = slot
-    blob = msgspec.msgpack.encode(_Blob(mesh, owner, kind, key, version[0], version[1], body))
+    blob = blob_of(mesh, owner, slot, version, body)
     return Statement(mesh, owner, kind, key, version[0], version[1], body, blob, sign(signed_bytes(blob)))
+
+
+def blob_of(mesh: bytes, owner: bytes, slot: Slot, version: Version, body: bytes | None) -> bytes:
+    """The bytes that a statement of these fields is signed as."""
+    return msgspec.msgpack.encode(_Blob(mesh, owner, slot[0], slot[1], version[0], version[1], body))
 
 
 def parse(wire: bytes) -> Statement:
@@ -169,9 +205,9 @@ def check_form(statement: Statement) -> None:
 
 def key_of(owner: bytes, kind: str, data: bytes, body: AnyBody) -> bytes:
     """The key a statement of a known kind must carry for its body."""
-    if isinstance(body, NetworkBody | EndpointBody | RequestBody | RevokeBody | AllowBody):
-        return body.key
-    return grant_id(owner, data) if kind == GRANT else b""
+    if isinstance(body, Grant):
+        return grant_id(owner, data)
+    return b"" if isinstance(body, PeerBody | LinksBody | ManifestBody | LeftBody | SecretBody) else body.key
 
 
 def travel(kind: str) -> int:

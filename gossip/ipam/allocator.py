@@ -2,25 +2,27 @@
 
 Purpose: allocation that asks nobody while the host owns free space, and that survives a crash.
 Rule: one lease per (network, endpoint id), handed out round-robin, so that a freed address is not reused at once. Every
-lease has a number greater than all this host has given or seen for the network. Nothing here knows peers or statements:
-the owned tiles are arguments. Every change is a Put, and the rows alone rebuild the state.
-Flow: `gossip.node` gives the own tiles -> `find` -> `grant_lease` -> Output; `spare_block` says what could be donated.
+lease has a number greater than all this host has given or seen for the network; a lease on loan has the loan's. Nothing
+here knows peers or statements: the ring and whose tiles count are arguments. Every change is a Put, and the rows alone
+rebuild the leases; what is lent follows from the loans that were said.
+Flow: `gossip.addresses` -> `space` -> `find` -> `lease` -> Output.
 Reference: design §6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from gossip import limits
 from gossip.events import SPACE_LEASE, SPACE_OWN, Lease, Put
-from gossip.ipam.ranges import Pool, aligned_block, show
-from gossip.ipam.ring import Ring, Tile
+from gossip.ipam.ranges import Pool, show
+from gossip.ipam.ring import Ring
+from gossip.ipam.space import Space
 
 _CURSOR = b"lease"
+_ROWS = msgspec.msgpack.Encoder()
 
 
 class _LeaseRow(msgspec.Struct, frozen=True, array_like=True):
@@ -45,12 +47,30 @@ class Held:
 
 @dataclass(slots=True)
 class Book:
-    """The leases of one network: by endpoint id, by address; the last address and number given."""
+    """The leases of one network: by endpoint id, by address; what is lent; the last address and number given."""
 
     by_id: dict[bytes, Held] = field(default_factory=dict)
     by_address: dict[int, bytes] = field(default_factory=dict)
+    lent: dict[int, None] = field(default_factory=dict)
     last: int = 0
     number: int = 0
+    space: Space | None = None
+    made_of: tuple[Ring, int] | None = None
+    """The ring and its version that the space was made of."""
+
+    def uses(self, address: int) -> bool:
+        """Whether the address is leased or lent."""
+        return address in self.by_address or address in self.lent
+
+    def taken(self, address: int) -> None:
+        """The address is about to be leased or lent."""
+        if self.space is not None and not self.uses(address):
+            self.space.take(address)
+
+    def gave(self, address: int) -> None:
+        """The address was leased or lent until now."""
+        if self.space is not None and not self.uses(address):
+            self.space.give(address)
 
 
 class Allocator:
@@ -79,7 +99,10 @@ class Allocator:
 
     def book(self, network: int) -> Book:
         """The network's book, made when missing."""
-        return self._books.setdefault(network, Book())
+        book = self._books.get(network)
+        if book is None:
+            book = self._books[network] = Book()
+        return book
 
     def leases(self) -> list[Lease]:
         """Every lease, by network and address."""
@@ -89,6 +112,14 @@ class Allocator:
             for held in sorted(book.by_id.values(), key=lambda held: held.address)
         ]
 
+    def held_by(self) -> list[tuple[int, bytes, Lease]]:
+        """Every lease with the endpoint it is for, by network and endpoint id."""
+        return [
+            (network, endpoint, _lease(network, held))
+            for network, book in sorted(self._books.items())
+            for endpoint, held in sorted(book.by_id.items())
+        ]
+
     def held(self, network: int, endpoint: bytes) -> Held | None:
         """The endpoint's lease."""
         return self.book(network).by_id.get(endpoint)
@@ -96,17 +127,19 @@ class Allocator:
     def lease(self, network: int, pool: Pool, endpoint: bytes, address: int, above: int) -> tuple[Lease, list[Put]]:
         """Lease the address, which the caller found free and owned, with a number greater than `above`."""
         book = self.book(network)
-        puts = self.release(network, endpoint)
-        book.number = min(max(book.number, above) + 1, limits.U64_MAX)
+        number = min(max(book.number, above) + 1, limits.U64_MAX)
         book.last = address
-        held = Held(address, pool.length, book.number)
-        book.by_id[endpoint] = held
-        book.by_address[address] = endpoint
-        row = msgspec.msgpack.encode(_LeaseRow(_bytes(address), held.length, held.number))
-        cursor = msgspec.msgpack.encode(_CursorRow(_bytes(address), book.number))
-        puts.append(Put(SPACE_LEASE, network.to_bytes(4, "big") + endpoint, row))
-        puts.append(Put(SPACE_OWN, _CURSOR + network.to_bytes(4, "big"), cursor))
-        return _lease(network, held), puts
+        return self._keep(network, endpoint, Held(address, pool.length, number))
+
+    def borrow(self, network: int, pool: Pool, endpoint: bytes, address: int, number: int) -> tuple[Lease, list[Put]]:
+        """Lease an address that is another peer's, lent to this one with that number."""
+        return self._keep(network, endpoint, Held(address, pool.length, number))
+
+    def number(self, network: int, above: int) -> tuple[int, Put]:
+        """A number for a loan: greater than `above`, and than all given here for the network before."""
+        book = self.book(network)
+        book.number = min(max(book.number, above) + 1, limits.U64_MAX)
+        return book.number, _cursor(network, book)
 
     def release(self, network: int, endpoint: bytes) -> list[Put]:
         """Forget the endpoint's lease; nothing when there is none."""
@@ -115,6 +148,7 @@ class Allocator:
         if held is None:
             return []
         book.by_address.pop(held.address, None)
+        book.gave(held.address)
         return [Put(SPACE_LEASE, network.to_bytes(4, "big") + endpoint, None)]
 
     def release_all(self) -> list[Put]:
@@ -126,56 +160,44 @@ class Allocator:
             for put in self.release(network, endpoint)
         ]
 
-    def find(self, network: int, ring: Ring, tiles: Sequence[Tile]) -> int | None:
-        """The next free address after the last one given, wrapping around, within the tiles (in address order)."""
+    def lend(self, network: int, address: int) -> None:
+        """The address is lent: it is in use as long as it is. The loan itself is said and stored elsewhere."""
         book = self.book(network)
-        after = [(max(tile.start, book.last + 1), tile.end) for tile in tiles if tile.end > book.last + 1]
-        before = [(tile.start, min(tile.end, book.last + 1)) for tile in tiles if tile.start <= book.last]
-        for start, end in [*after, *before]:
-            pool = ring.pool(start)
-            for address in range(start, end):
-                if address not in book.by_address and pool is not None and not pool.reserved(address):
-                    return address
-        return None
+        book.taken(address)
+        book.lent[address] = None
 
-    def free(self, network: int, ring: Ring, tiles: Sequence[Tile]) -> int:
-        """How many addresses of the tiles could be leased now."""
-        return sum(_usable(ring, left, right) for _, left, right in self.gaps(network, tiles))
+    def take_back(self, network: int, address: int) -> None:
+        """The address is lent no more."""
+        book = self.book(network)
+        if address in book.lent:
+            del book.lent[address]
+            book.gave(address)
 
-    def gaps(self, network: int, tiles: Sequence[Tile]) -> list[tuple[Tile, int, int]]:
-        """The maximal pieces of each tile that hold no lease, as (tile, start, end)."""
-        used = sorted(self.book(network).by_address)
-        pieces: list[tuple[Tile, int, int]] = []
-        for tile in tiles:
-            start = tile.start
-            for address in (a for a in used if tile.start <= a < tile.end):
-                if start < address:
-                    pieces.append((tile, start, address))
-                start = address + 1
-            if start < tile.end:
-                pieces.append((tile, start, tile.end))
-        return pieces
+    def space(self, network: int, ring: Ring, owner: bytes) -> Space:
+        """The free space in the owner's tiles; kept until the ring's tiles are others."""
+        book, tiles = self.book(network), ring.owned(owner)
+        made_of = (ring, ring.version)
+        if book.space is None or book.made_of != made_of:
+            book.made_of = made_of
+            book.space = Space(ring, tiles, sorted({**book.by_address, **dict.fromkeys(book.lent)}))
+        return book.space
 
-    def spare_block(self, network: int, ring: Ring, tiles: Sequence[Tile]) -> tuple[Tile, int, int] | None:
-        """About half of the largest free piece, as an aligned block, so that usable addresses stay on both sides."""
-        pieces = self.gaps(network, tiles)
-        total = sum(_usable(ring, left, right) for _, left, right in pieces)
-        for tile, left, right in sorted(pieces, key=lambda piece: (piece[1] - piece[2], -piece[1])):
-            half = (right - left) // 2
-            if half == 0:
-                continue
-            start, end = aligned_block(left, right, 1 << (right - left - 1).bit_length() - 1)
-            if end - start > half + half // 8 + 1:  # aligned, but much more than half: take the true half
-                start, end = right - half, right
-            given = _usable(ring, start, end)
-            if 0 < given < total:
-                return tile, start, end
-        return None
+    def _keep(self, network: int, endpoint: bytes, held: Held) -> tuple[Lease, list[Put]]:
+        book = self.book(network)
+        puts = self.release(network, endpoint)
+        book.taken(held.address)
+        book.number = max(book.number, held.number)
+        book.by_id[endpoint] = held
+        book.by_address[held.address] = endpoint
+        row = _ROWS.encode(_LeaseRow(_bytes(held.address), held.length, held.number))
+        puts.append(Put(SPACE_LEASE, network.to_bytes(4, "big") + endpoint, row))
+        puts.append(_cursor(network, book))
+        return _lease(network, held), puts
 
 
-def _usable(ring: Ring, start: int, end: int) -> int:
-    pool = ring.pool(start)
-    return 0 if pool is None else pool.usable(start, end)
+def _cursor(network: int, book: Book) -> Put:
+    row = _ROWS.encode(_CursorRow(_bytes(book.last), book.number))
+    return Put(SPACE_OWN, _CURSOR + network.to_bytes(4, "big"), row)
 
 
 def _lease(network: int, held: Held) -> Lease:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crypto.keys import IdentityKey, StaticKey
+from gossip import address_bodies as addresses
 from gossip import bodies, codec
 from gossip.statements import Statement, author, key_of
 from meshnet.control.links.credential import Credential
@@ -20,6 +21,8 @@ from tests.frozen.cast import (
 )
 
 INCARNATION = 3
+RUN = b"run.one."
+ROW = addresses.Row(b"\x4d", b"\x4e", JOINER.public, 2, b"newest deed id..", "web", [JOINER.public])
 MAC = bytes.fromhex("02aabbccddee")
 
 
@@ -42,11 +45,25 @@ def every_body() -> list[tuple[str, bodies.AnyBody]]:
         (bodies.ALLOW, bodies.AllowBody(identity=JOINER.public)),
         (bodies.SECRET, bodies.SecretBody(NEXT_SECRET.generation, NEXT_SECRET.commitment(), bodies.SWITCH)),
         (bodies.LINKS, bodies.LinksBody(sorted((FOUNDER.public, JOINER.public)), [3, 8])),
-        (bodies.NETWORK, bodies.NetworkBody(number=1, name="default", pools=["10.32.0.0/12"], mtu=1500)),
-        (bodies.ENDPOINT, bodies.EndpointBody(1, MAC, [("10.32.0.5/12", 2)], "web")),
-        (bodies.GRANT, bodies.Grant(1, 0x0A200000, 0x0A300000, MEMBER.public, 0, b"")),
-        (bodies.GRANT, bodies.Grant(0, 77, 78, JOINER.public, 1, b"previous grant..", "web", b"nonce...")),
-        (bodies.REQUEST, bodies.RequestBody(FOUNDER.public, 0, "web", b"", 0, b"nonce...")),
+        (
+            addresses.NETWORK,
+            addresses.NetworkBody(number=1, name="default", pools=["10.32.0.0/12"], mtu=1500),
+        ),
+        (addresses.ENDPOINT, addresses.EndpointBody(1, MAC, [("10.32.0.5/12", 2)], "web")),
+        (addresses.GRANT, addresses.Grant(1, 0x0A200000, 0x0A300000, MEMBER.public, 0, b"")),
+        (
+            addresses.GRANT,
+            addresses.Grant(0, 77, 78, JOINER.public, 1, b"previous grant..", "web", b"nonce..."),
+        ),
+        (addresses.REQUEST, addresses.RequestBody(FOUNDER.public, 0, "web", b"", 0, b"nonce...")),
+        (addresses.GRANT, addresses.Grant(1, 16, 32, MEMBER.public, 3, b"previous grant..", run=RUN)),
+        (addresses.LOAN, addresses.LoanBody(1, b"\x0a\x20\x00\x07", JOINER.public, 9)),
+        (addresses.REGISTER, addresses.RegisterBody(0, 2, 0, 1, [ROW])),
+        (addresses.SETTLED, addresses.SettledBody(0, 2, b"hash of chunks..")),
+        (addresses.ACK, addresses.AckBody(0, FOUNDER.public, 2, b"hash of chunks..")),
+        (addresses.RECLAIM, addresses.ReclaimBody(RUN, [JOINER.public])),
+        (addresses.CONSENT, addresses.ConsentBody(FOUNDER.public, RUN, JOINER.public, 4, 0, 2, b"hash of grants..")),
+        (addresses.FENCE, addresses.FenceBody(JOINER.public, RUN, 4, False)),
         (bodies.MANIFEST, bodies.ManifestBody(11, b"hash of it all..")),
         (bodies.LEFT, bodies.LeftBody()),
     ]
@@ -59,7 +76,7 @@ def every_statement() -> list[Statement]:
         data = bodies.encode_body(kind, body)
         slot = kind, key_of(MEMBER.public, kind, data, body)
         made.append(author(MEMBER.sign, MESH, MEMBER.public, slot, (INCARNATION, seq), data))
-    withdrawn = bodies.ENDPOINT, bodies.endpoint_key(1, MAC)
+    withdrawn = addresses.ENDPOINT, addresses.endpoint_key(1, MAC)
     return [*made, author(MEMBER.sign, MESH, MEMBER.public, withdrawn, (INCARNATION, 99), None)]
 
 

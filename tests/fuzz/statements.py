@@ -7,27 +7,14 @@ from random import Random
 
 import msgspec
 
-from gossip import bodies, codec, limits
+from gossip import codec, limits
 from gossip.authority import Admitted
-from gossip.bodies import PEER, PeerBody, decode_body, encode_body
+from gossip.bodies import KINDS, PEER, PeerBody, decode_body, encode_body
 from gossip.codec import Beat, Delta
 from gossip.errors import RemoteError
 from gossip.node import Node
 from gossip.statements import author, parse
 
-KINDS = (
-    bodies.PEER,
-    bodies.LINKS,
-    bodies.NETWORK,
-    bodies.ENDPOINT,
-    bodies.GRANT,
-    bodies.REQUEST,
-    bodies.MANIFEST,
-    bodies.LEFT,
-    bodies.REVOKE,
-    bodies.ALLOW,
-    bodies.SECRET,
-)
 MESH = bytes(range(limits.MESH_B))
 OWN, OTHER = b"\1" * limits.IDENTITY_B, b"\2" * limits.IDENTITY_B
 INPUTS_PER_NODE = 2_000

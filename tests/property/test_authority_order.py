@@ -16,13 +16,13 @@ from gossip.bodies import (
     SECRET,
     AllowBody,
     AnyBody,
-    Body,
     PeerBody,
     RevokeBody,
     SecretBody,
     decode_body,
     encode_body,
 )
+from gossip.body import Body
 from gossip.statements import Slot, Statement, author
 from gossip.view import View
 from tests.sim.people import MESH, admit, chain_of, identity_of, peer_body, sign_as

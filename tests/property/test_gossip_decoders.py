@@ -11,24 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip import bodies, codec, statements
-from gossip.bodies import PEER, encode_body
+from gossip.bodies import KINDS, PEER, encode_body
 from gossip.codec import Delta
 from gossip.errors import RemoteError
 from gossip.node import Node
 from gossip.statements import author
 from tests.sim.people import MESH, admit, identity_of, peer_body, sign_as, verify
 
-KINDS = (
-    bodies.PEER,
-    bodies.LINKS,
-    bodies.NETWORK,
-    bodies.ENDPOINT,
-    bodies.GRANT,
-    bodies.MANIFEST,
-    bodies.LEFT,
-    bodies.REQUEST,
-    *bodies.AUTHORITY,
-)
 DEEP = b"\x91" * 50_000
 
 values = st.recursive(

@@ -7,10 +7,12 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip.bodies import GRANT, Grant, encode_body, grant_id
+from gossip.address_bodies import GRANT, Grant, grant_id
+from gossip.bodies import encode_body
 from gossip.ipam.allocator import Allocator
 from gossip.ipam.ranges import aligned_block, network_of
 from gossip.ipam.ring import Deed, Ring
+from gossip.ipam.spare import spare_block
 from tests.sim.people import identity_of
 
 PEERS = [identity_of(f"p{n}") for n in range(4)]
@@ -99,16 +101,16 @@ def test_leases_are_distinct_and_never_given_away(acts: list[tuple[str, int]]) -
     allocator, deeds = Allocator(), [FOUNDING]
     for act, which in acts:
         ring, endpoint = ring_of(deeds), b"e%d" % which
-        own = ring.owned(PEERS[0])
+        space = allocator.space(1, ring, PEERS[0])
         if act == "a" and allocator.held(1, endpoint) is None:
-            found = allocator.find(1, ring, own)
-            assert (found is None) == (allocator.free(1, ring, own) == 0)
+            found = space.find(allocator.book(1).last)
+            assert (found is None) == (space.free == 0)
             if found is not None:
                 allocator.lease(1, POOL, endpoint, found, 0)
         elif act == "r":
             allocator.release(1, endpoint)
         elif act == "d":
-            block = allocator.spare_block(1, ring, own)
+            block = spare_block(space, ring, PEERS[0], PEERS[1])
             if block is not None:
                 tile, start, end = block
                 assert tile.start <= start < end <= tile.end

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
-from gossip.bodies import NetworkBody, PeerBody
+from gossip.address_bodies import NetworkBody
+from gossip.bodies import PeerBody
 from gossip.events import Event, Output
 from gossip.node import Node
 from gossip.statements import Slot, Statement, Version, author, parse

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gossip.bodies import EndpointBody, NetworkBody
+from gossip.address_bodies import EndpointBody, NetworkBody
 from gossip.errors import Refusal
 from gossip.events import Lease
 from tests.sim.people import identity_of
@@ -141,6 +141,34 @@ def test_tiny_pools(pool: str, free: int) -> None:
     core.take(core.node.found_network(NetworkBody(1, "tiny", [pool], 1500), 0.0))
     assert core.node.free(1) == free
     assert [isinstance(lease(core, b"%d" % n), Lease) for n in range(free + 1)] == [True] * free + [False]
+
+
+@pytest.mark.parametrize(
+    ("pool", "address", "expected"),
+    [
+        ("10.0.0.0/31", "10.0.0.0", ""),
+        ("10.0.0.0/31", "10.0.0.1", ""),
+        ("10.0.0.0/31", "10.0.0.2", "bad-address"),
+        ("10.0.0.0/32", "10.0.0.0", ""),
+        ("10.0.0.0/30", "10.0.0.1", ""),
+        ("10.0.0.0/29", "10.0.0.1", "bad-address"),
+        ("fd00::/127", "fd00::", ""),
+        ("fd00::/127", "fd00::1", ""),
+        ("fd00::/126", "fd00::", "bad-address"),
+        ("fd00:1::/64", "fd00:1::", "bad-address"),
+        ("fd00:1::/64", "fd00:1::ffff:ffff:ffff:ffff", ""),
+        ("fd00:1::/64", "fd00:2::1", "bad-address"),
+        ("fd00:1::/64", "10.0.0.1", "bad-address"),
+    ],
+)
+def test_a_given_address_in_pools_of_every_size(pool: str, address: str, expected: str) -> None:
+    core = Core("h0").begin()
+    core.take(core.node.found_network(NetworkBody(1, "tiny", [pool], 1500), 0.0))
+    answer = lease(core, b"a", address)
+    if expected:
+        assert code(answer) == expected
+    else:
+        assert isinstance(answer, Lease) and answer.address.split("/")[0] == address
 
 
 def test_a_v6_pool_of_64_bits_is_quick() -> None:

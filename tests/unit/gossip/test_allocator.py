@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from gossip.bodies import Grant
+from gossip.address_bodies import Grant
 from gossip.events import SPACE_LEASE, SPACE_OWN
 from gossip.ipam.allocator import Allocator
 from gossip.ipam.ranges import network_of
 from gossip.ipam.ring import Ring
+from gossip.ipam.spare import spare_block
 from tests.property.test_ring import FOUNDING, PEERS, POOL, deed
 
 
@@ -30,11 +31,11 @@ def test_rows_alone_rebuild_the_state() -> None:
 def test_search_goes_round_over_several_tiles() -> None:
     allocator, ring = Allocator(), Ring([POOL], PEERS[0])
     ring.add(FOUNDING)
-    tiles = ring.owned(PEERS[0])
-    assert allocator.find(1, ring, []) is None
+    assert Allocator().space(1, ring, PEERS[1]).find(0) is None
     allocator.lease(1, POOL, b"last", POOL.end - 2, 0)
-    assert allocator.find(1, ring, tiles) == POOL.start + 2
-    assert allocator.free(1, ring, tiles) == POOL.end - POOL.start - 4
+    space = allocator.space(1, ring, PEERS[0])
+    assert space.find(allocator.book(1).last) == POOL.start + 2
+    assert space.free == POOL.end - POOL.start - 4
 
 
 def test_numbers_exceed_what_was_seen() -> None:
@@ -47,7 +48,7 @@ def test_half_of_a_whole_pool_is_an_aligned_block(cidr: str, given: int) -> None
     pool = network_of(cidr)
     ring = Ring([pool], PEERS[0])
     ring.add(deed(PEERS[0], Grant(1, pool.start, pool.end, PEERS[0], 0, b"")))
-    block = Allocator().spare_block(1, ring, ring.owned(PEERS[0]))
+    block = spare_block(Allocator().space(1, ring, PEERS[0]), ring, PEERS[0], PEERS[1])
     assert block is not None and block[2] - block[1] == given
     assert (block[1] - pool.start) % given == 0
 
@@ -58,4 +59,4 @@ def test_the_last_address_is_not_given_away() -> None:
     ring.add(deed(PEERS[0], Grant(1, pool.start, pool.end, PEERS[0], 0, b"")))
     allocator = Allocator()
     allocator.lease(1, pool, b"e", pool.start, 0)
-    assert allocator.spare_block(1, ring, ring.owned(PEERS[0])) is None
+    assert spare_block(allocator.space(1, ring, PEERS[0]), ring, PEERS[0], PEERS[1]) is None

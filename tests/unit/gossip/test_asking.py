@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from gossip import limits
-from gossip.bodies import REQUEST, RequestBody, encode_body
+from gossip.address_bodies import REQUEST, RequestBody
+from gossip.bodies import encode_body
 from gossip.events import NetworkSettled
 from gossip.statements import key_of
 from tests.unit.gossip.cores import Core, founder, member, say

@@ -4,25 +4,18 @@ import msgspec
 import pytest
 
 from gossip import limits
+from gossip.address_bodies import ENDPOINT, GRANT, NETWORK, REQUEST, EndpointBody, Grant, NetworkBody, RequestBody
 from gossip.bodies import (
     ALLOW,
     DROP,
-    ENDPOINT,
-    GRANT,
     LINKS,
-    NETWORK,
     PEER,
-    REQUEST,
     REVOKE,
     SECRET,
     AllowBody,
     AnyBody,
-    EndpointBody,
-    Grant,
     LinksBody,
-    NetworkBody,
     PeerBody,
-    RequestBody,
     RevokeBody,
     SecretBody,
     decode_body,

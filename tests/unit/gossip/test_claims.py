@@ -3,13 +3,15 @@ from __future__ import annotations
 import pytest
 
 from gossip import limits
-from gossip.bodies import GRANT, Grant, NetworkBody, decode_body
+from gossip.address_bodies import GRANT, Grant, NetworkBody
+from gossip.bodies import decode_body
 from gossip.errors import Refusal, RemoteError
 from gossip.events import NetworkGone, NetworkSeen, NetworkSettled
 from gossip.numbers import number_of
 from gossip.statements import parse
 from tests.sim.people import MESH, identity_of, mac_of
 from tests.unit.gossip.cores import Core, Wires, founder, member
+from tests.unit.gossip.dying import Dying
 from tests.unit.gossip.test_node import three
 from tests.unit.gossip.test_shares import announce
 
@@ -201,3 +203,49 @@ def test_a_removed_network_leaves_nothing_to_allocate_from() -> None:
     core.take(core.node.remove_network(body.number, 1.0))
     _, answer = core.node.allocate(body.number, b"e", 1.0)
     assert isinstance(answer, Refusal) and answer.code == "unknown-network"
+
+
+# --- the registrar ----------------------------------------------------------------------------------------------------
+
+
+def test_the_registrar_hands_the_numbers_on_and_keeps_its_networks() -> None:
+    mesh = Dying(3)
+    first, two, last = mesh.cores
+    first.take(first.node.create_network("db", ["10.9.0.0/24"], None, mesh.now)[0])
+    mesh.wires.pump(mesh.now)
+    first.take(first.node.hand_registrar(two.identity, mesh.now))
+    mesh.wires.pump(mesh.now)
+    for core in mesh.cores:
+        assert core.node.registrar() == two.identity
+        assert [(name, owner) for name, _, owner in core.node.names()] == [("db", first.identity)]
+    mesh.kill(first)
+    last.take(last.node.create_network("web", ["10.8.0.0/24"], None, mesh.now)[0])
+    mesh.pass_(1.0)
+    assert isinstance(last.told(NetworkSettled)[-1].answer, NetworkBody)
+
+
+def test_the_registrar_is_not_handed_to_just_anybody() -> None:
+    mesh = Dying(3)
+    first, two, lost = mesh.cores
+    mesh.kill(lost)
+    mesh.pass_(15.0)
+    for core, to, why in (
+        (two, two, "that is h0"),
+        (first, first, "is it already"),
+        (first, Core("h77"), "no member"),
+        (first, lost, "cannot be reached"),
+    ):
+        with pytest.raises(Refusal, match=why):
+            core.node.hand_registrar(to.identity, mesh.now)
+    assert two.node.registrar() == first.identity
+
+
+def test_a_name_given_up_goes_to_the_registrar() -> None:
+    mesh = Dying(2)
+    first, two = mesh.cores
+    two.take(two.node.create_network("db", ["10.9.0.0/24"], None, mesh.now)[0])
+    mesh.pass_(1.0)
+    (number,) = [number for _, number, _ in first.node.names()]
+    two.take(two.node.remove_network(number, mesh.now))
+    mesh.wires.pump(mesh.now)
+    assert first.node.names() == [] and first.node._directory.numbers.owner(number) == first.identity

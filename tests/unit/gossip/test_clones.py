@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from gossip import limits
-from gossip.bodies import PEER, EndpointBody, encode_body
+from gossip.address_bodies import EndpointBody
+from gossip.bodies import PEER, encode_body
 from gossip.clones import Clones
 from gossip.errors import Refusal
 from gossip.events import Cloned, EndpointSet, Lease, LeaseSettled, Trouble

@@ -5,20 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from gossip.bodies import (
-    ALLOW,
-    INSTALL,
-    PEER,
-    REQUEST,
-    REVOKE,
-    SECRET,
-    SWITCH,
-    AllowBody,
-    EndpointBody,
-    RevokeBody,
-    SecretBody,
-    encode_body,
-)
+from gossip.address_bodies import REQUEST, EndpointBody
+from gossip.bodies import ALLOW, INSTALL, PEER, REVOKE, SECRET, SWITCH, AllowBody, RevokeBody, SecretBody, encode_body
 from gossip.codec import Delta, decode
 from gossip.errors import Refusal
 from gossip.events import (

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from gossip.bodies import ENDPOINT, GRANT, NETWORK, EndpointBody, Grant, encode_body, grant_id
+from gossip.address_bodies import ENDPOINT, GRANT, LOAN, NETWORK, EndpointBody, Grant, LoanBody, grant_id, loan_key
+from gossip.bodies import encode_body
 from gossip.events import EndpointGone, EndpointSet, NetworkSeen, Trouble
 from gossip.networks import Directory
 from gossip.statements import Statement
@@ -39,6 +40,10 @@ class Heard:
     def endpoint(self, name: str, number: int = 1, mac: bytes = MAC, address: str = "10.32.0.9/12") -> list[object]:
         body = EndpointBody(1, mac, [(address, number)], name)
         return self.hear(name, ENDPOINT, body.key, encode_body(ENDPOINT, body))
+
+    def loan(self, name: str, to: bytes, number: int, address: int = 0x0A200009) -> list[object]:
+        body = LoanBody(1, address.to_bytes(4, "big"), to, number)
+        return self.hear(name, LOAN, body.key, encode_body(LOAN, body))
 
 
 def macs(directory: Directory) -> list[tuple[bytes, bytes]]:
@@ -117,3 +122,40 @@ def test_a_fork_is_told_once() -> None:
     assert [type(event) for event in events] == [Trouble]
     _, events = heard.grant("a", POOL[0] + 512, POOL[0] + 600, B, 1, root)
     assert events == []
+
+
+def test_a_lent_address_counts_for_its_borrower_with_the_loans_number_alone() -> None:
+    heard = Heard()
+    heard.network()
+    heard.grant("a", *POOL, A, 0, b"")
+    assert heard.endpoint("b", 5) == [], "an address of another peer"
+    assert heard.loan("b", B, 5) == [], "which it cannot lend to itself"
+    assert heard.loan("a", B, 4) == [], "nor was it lent with that number"
+    assert [type(event) for event in heard.loan("a", B, 5)] == [EndpointSet]
+    assert heard.directory.lent(1, 0x0A200009) == LoanBody(1, bytes((10, 32, 0, 9)), B, 5)
+    found = heard.directory.holder(1, 0x0A200009)
+    assert found is not None and found[0] == B and heard.directory.says(B, 1, 0x0A200009)
+    assert heard.directory.number_above(1, 0x0A200009) == 5
+    assert heard.hear("a", LOAN, loan_key(1, 0x0A200009), None) == [EndpointGone(B, 1, MAC)]
+    assert heard.directory.lent(1, 0x0A200009) is None and heard.directory.holder(1, 0x0A200009) is None
+
+
+def test_the_owners_endpoint_loses_against_its_later_loan_and_an_earlier_loan_against_its_endpoint() -> None:
+    for number, owner in ((6, B), (4, A)):
+        heard = Heard()
+        heard.network()
+        heard.grant("a", *POOL, A, 0, b"")
+        heard.endpoint("a", 5)
+        heard.endpoint("b", number, b"\x02other")
+        heard.loan("a", B, number)
+        assert [who for who, _ in heard.directory.endpoints(1)] == [owner]
+
+
+def test_a_loan_ends_with_the_lenders_ownership() -> None:
+    heard = Heard()
+    heard.network()
+    root, _ = heard.grant("a", *POOL, A, 0, b"")
+    heard.loan("a", B, 5)
+    heard.endpoint("b", 5)
+    _, events = heard.grant("a", POOL[0], POOL[0] + 64, identity_of("c"), 1, root)
+    assert events == [EndpointGone(B, 1, MAC)] and heard.directory.lent(1, 0x0A200009) is None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gossip import limits
-from gossip.bodies import ENDPOINT, LINKS, PEER, EndpointBody, LinksBody, encode_body
+from gossip.address_bodies import ENDPOINT, EndpointBody
+from gossip.bodies import LINKS, PEER, LinksBody, encode_body
 from gossip.codec import Delta, encode
 from gossip.errors import LocalError, Refusal
 from gossip.events import (

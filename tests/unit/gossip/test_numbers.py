@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from gossip.bodies import GRANT, Grant, encode_body, grant_id
+from gossip.address_bodies import GRANT, Grant, grant_id
+from gossip.bodies import encode_body
 from gossip.ipam.ring import Deed
 from gossip.numbers import NUMBERS, NumberPool, number_of
 from tests.sim.people import MESH, identity_of
@@ -73,3 +74,39 @@ def test_the_search_for_a_free_number_goes_round() -> None:
     last = NUMBERS.end - 1
     tile = pool_of(ROOT, named(A, last, B, "web", ROOT)).free_from(last)
     assert tile is not None and tile.start == 2
+
+
+def test_a_register_remembers_who_held_a_name_and_what_was_spent() -> None:
+    web = named(A, WEB, B, "web", ROOT)
+    rows = [Deed(ROOT.id, C, Grant(0, 0, WEB, A, 0, b""))]
+    rows.append(Deed(web.id, C, Grant(0, WEB, WEB + 1, B, 1, b"", "web")))
+    rows.append(Deed(b"spent by c", C, Grant(0, WEB + 1, WEB + 2, C, 2, b"")))
+    rows.append(Deed(ROOT.id, C, Grant(0, WEB + 2, NUMBERS.end, A, 0, b"")))
+    pool = pool_of()
+    pool.rest_on(rows, {WEB: [B, A], WEB + 1: [C]})
+    holder, tile = pool.holder("web"), pool.free_from(WEB)
+    assert holder is not None and holder.holders == [B, A]
+    assert pool.registrar() == A and list(pool.spent()) == [WEB + 1]
+    assert tile is not None and (tile.start, tile.owner) == (WEB + 2, A)
+    pool.add(named(B, WEB, C, "web", web))
+    holder = pool.holder("web")
+    assert holder is not None and holder.holders == [C, B, A]
+    pool.rest_on([], {})
+    assert pool.registrar() is None and pool.claims() == {}, "without the register nothing is known here"
+
+
+def test_a_number_given_up_after_it_was_registered_is_spent() -> None:
+    web = named(A, WEB, B, "web", ROOT)
+    pool = pool_of(named(B, WEB, A, "", web))
+    rows = [Deed(ROOT.id, C, Grant(0, 0, WEB, A, 0, b"")), Deed(web.id, C, Grant(0, WEB, WEB + 1, B, 1, b"", "web"))]
+    pool.rest_on([*rows, Deed(ROOT.id, C, Grant(0, WEB + 1, NUMBERS.end, A, 0, b""))], {WEB: [B]})
+    assert list(pool.spent()) == [WEB] and pool.holder("web") is None and pool.registrar() == A
+
+
+def test_a_number_that_is_free_again_is_given_for_another_name() -> None:
+    back = named(B, WEB, A, "", named(A, WEB, B, "web", ROOT))
+    rows = [Deed(ROOT.id, C, Grant(0, 0, WEB, A, 0, b"")), Deed(back.id, C, Grant(0, WEB, WEB + 1, A, 2, b""))]
+    pool = pool_of(named(A, WEB, C, "db", back))
+    pool.rest_on([*rows, Deed(ROOT.id, C, Grant(0, WEB + 1, NUMBERS.end, A, 0, b""))], {})
+    holder = pool.holder("db")
+    assert holder is not None and (holder.number, holder.holders) == (WEB, [C])

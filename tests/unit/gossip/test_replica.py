@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from gossip import limits
-from gossip.bodies import ENDPOINT, MANIFEST, PEER, EndpointBody, NetworkBody, encode_body
+from gossip.address_bodies import ENDPOINT, EndpointBody, NetworkBody
+from gossip.bodies import MANIFEST, PEER, encode_body
 from gossip.events import SPACE_OWN, SPACE_STATEMENT, Output
 from gossip.replica import Replica, load_all
 from gossip.statements import parse

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from gossip import limits
-from gossip.bodies import REQUEST, RequestBody, encode_body
+from gossip.address_bodies import LOAN, REQUEST, LoanBody, RequestBody
+from gossip.bodies import encode_body
+from gossip.events import Output
 from gossip.requests import Requests
 from gossip.statements import Slot
 from gossip.view import Change
@@ -58,3 +60,26 @@ def test_the_inbox_is_bounded() -> None:
     while desk.take() is not None:
         taken += 1
     assert taken == limits.MAX_OPEN_REQUESTS
+
+
+def test_a_loan_answers_as_a_grant_does() -> None:
+    desk, loan = requests(), LoanBody(5, b"\x0a\0\0\7", ME, 3, b"a nonce.")
+    for name, lent in (("h1", LoanBody(5, b"\x0a\0\0\7", identity_of("h2"), 3, b"another.")), ("h1", loan)):
+        slot: Slot = (LOAN, lent.key)
+        desk.apply(Change(identity_of(name), slot, None, say(name, slot, (1, 1), encode_body(LOAN, lent))))
+    assert list(desk.replied) == [b"a nonce."]
+
+
+def test_what_holds_a_loan_is_said_once_and_awaited_by_nobody() -> None:
+    core = Core("h0").begin()
+    desk, out = Requests(core.node._replica), Output()
+    asked = desk.ask(out, identity_of("h1"), 5, "", b"\x0a\0\0\7", 0)
+    assert list(desk.awaited) == [asked.key]
+    desk.own[asked.key] = asked
+    seq = core.node._replica.seq
+    desk.hold(out, identity_of("h1"), 5, b"\x0a\0\0\7", bytes(8))
+    assert core.node._replica.seq == seq, "the request that was answered holds it"
+    desk.answered(asked.key)
+    assert desk.awaited == {}
+    desk.hold(out, identity_of("h1"), 5, b"\x0a\0\0\x09", bytes(8))
+    assert core.node._replica.seq == seq + 1 and desk.awaited == {}

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from gossip import limits
-from gossip.bodies import EndpointBody, NetworkBody
+from gossip.address_bodies import EndpointBody, NetworkBody
 from gossip.errors import Refusal
 from gossip.events import Lease, LeaseSettled
 from tests.sim.people import identity_of, mac_of
@@ -118,6 +120,27 @@ def test_one_peer_gives_addresses_to_any_number_that_join_at_it() -> None:
     owners = [each.owner for each in a.node.ranges(number)]
     assert [n for n in range(40) if identity_of(f"newcomer{n}") not in owners] == []
     assert a.node.ranges(number) == c.node.ranges(number)
+
+
+def test_who_could_not_give_asks_for_more_by_itself() -> None:
+    wires, a, _, c = three()
+    number = web(wires, a)
+    ask(c, number, b"first", address="10.77.0.70")
+    wires.tick(2.0, 1.0)
+    wires.far.clear()
+    for n in range(14):
+        assert isinstance(ask(c, number, b"%d" % n, 3.0), Lease)
+    c.take(c.node.handle_timer(3.0 + limits.CLAIM_S))  # what it asked ahead came to nothing
+    assert c.node.free(number) == 1
+    with pytest.raises(Refusal):
+        c.node.donate(number, identity_of("newcomer"), 9.0)
+    timer = c.node.next_timer()
+    assert timer is not None and timer[0] <= 9.0
+    wires.link(c, a, 9.0)
+    c.take(c.node.handle_timer(9.0))
+    wires.tick(11.0, 9.0)
+    c.take(c.node.donate(number, identity_of("newcomer"), 11.0))
+    assert c.node.free(number) > 1
 
 
 def test_an_address_in_anothers_range_comes_with_the_block_around_it() -> None:

@@ -4,23 +4,8 @@ import msgspec
 import pytest
 
 from gossip import limits
-from gossip.bodies import (
-    ALLOW,
-    ENDPOINT,
-    GRANT,
-    LINKS,
-    NETWORK,
-    PEER,
-    REVOKE,
-    SECRET,
-    AllowBody,
-    Grant,
-    LinksBody,
-    RevokeBody,
-    SecretBody,
-    encode_body,
-    grant_id,
-)
+from gossip.address_bodies import ENDPOINT, FENCE, GRANT, NETWORK, Grant, grant_id
+from gossip.bodies import ALLOW, LINKS, PEER, REVOKE, SECRET, AllowBody, LinksBody, RevokeBody, SecretBody, encode_body
 from gossip.errors import RemoteError
 from gossip.statements import CONTEXT, order, parse, travel
 from tests.sim.people import MESH, identity_of, sign_as
@@ -54,7 +39,8 @@ def test_bytes_of_another_encoder_are_kept_as_they_came() -> None:
         say("a", (LINKS, b"key"), (1, 1), encode_body(LINKS, LinksBody([]))),
         say("a", (NETWORK, b"\0\0\0\2"), (1, 1), encode_body(NETWORK, DEFAULT)),
         say("a", (PEER, b""), (1, 1), None),
-        say("a", (GRANT, bytes(16)), (1, 1), None),
+        say("a", (GRANT, bytes(15)), (1, 1), None),
+        say("a", (FENCE, bytes(40)), (1, 1), None),
         say("a", (GRANT, bytes(16)), (1, 1), encode_body(GRANT, Grant(1, 0, 4, A, 0, b""))),
         say("a", (ENDPOINT, b"short"), (1, 1), None),
         say("a", (LINKS, b""), (1, 1), b"\xc1"),
