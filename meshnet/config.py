@@ -35,6 +35,7 @@ __all__ = [
     "parse_listen",
     "parse_name",
     "parse_range",
+    "parse_ranges",
     "parse_underlay_mtu",
 ]
 
@@ -261,16 +262,23 @@ def parse_range(text: str, option: str = "--range") -> str:
     return str(network)
 
 
-def parse_ip(text: str) -> str:
-    """`--ip`: one IPv4 address, without a length."""
+def parse_ranges(texts: Sequence[str], option: str) -> list[str]:
+    """The pools of one network, each as `parse_range` says; no address may be in two of them."""
+    found: list[ipaddress.IPv4Network] = []
+    for network in (ipaddress.IPv4Network(parse_range(text, option)) for text in texts):
+        if (other := next((each for each in found if each.overlaps(network)), None)) is not None:
+            _refuse(f"{option} {network} overlaps {option} {other}", "an address belongs to one pool", "leave one out")
+        found.append(network)
+    return [str(network) for network in found]
+
+
+def parse_ip(text: str, what: str = "--ip ") -> str:
+    """One IPv4 address, without a length; `what`: the option it was given by, with a space, or nothing."""
     try:
         return str(ipaddress.IPv4Address(text))
     except ValueError:
-        _refuse(
-            f"--ip {text[:60]!r} is not an IPv4 address",
-            "it is written without a length",
-            "for example --ip 10.32.0.9, or leave it out for any free one",
-        )
+        fix = f"for example {what}10.32.0.9" + (", or leave it out for any free one" if what else "")
+        _refuse(f"{what}{text[:60]!r} is not an IPv4 address", "it is written without a length", fix)
 
 
 def parse_underlay_mtu(value: int | str) -> int:

@@ -17,7 +17,7 @@ from meshnet import __version__
 from meshnet.config import API_VERSION
 from meshnet.errors import ExitCode, MeshnetError
 
-__all__ = ["Client"]
+__all__ = ["TIMEOUT_S", "Client"]
 
 ANSWER_BYTES = 32 * 1024 * 1024
 TIMEOUT_S = 10.0

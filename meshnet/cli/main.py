@@ -31,6 +31,7 @@ COMMANDS = {
     "attach": "meshnet.cli.attach:attach",
     "detach": "meshnet.cli.attach:detach",
     "network": "meshnet.cli.network:network",
+    "ipam": "meshnet.cli.ipam:ipam",
     "expose": "meshnet.cli.expose:expose",
     "hide": "meshnet.cli.expose:hide",
     "leave": "meshnet.cli.leave:leave",

@@ -1,9 +1,11 @@
-"""network create, ls, rm: the segments of the mesh.
+"""network create, ls, rm, registrar: the segments of the mesh.
 
 Rule: `create` is a claim: where the name is founded already it joins that network or says how it differs; `rm` ends
-this host's membership, `rm --everywhere` the network.  In text form the pools stand alone on stdout.
+this host's membership, `rm --everywhere` the network.  In text form the pools stand alone on stdout.  New networks need
+the registrar; `registrar PEER` hands that on.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -12,13 +14,14 @@ import click
 
 from meshnet.cli import output
 from meshnet.cli.verbs import Group, Settings, pass_settings, verb
-from meshnet.config import parse_name, parse_range
+from meshnet.config import parse_name, parse_ranges
 from meshnet.errors import ExitCode, MeshnetError
 
 __all__ = ["MAX_MTU", "MIN_MTU", "check_network", "network", "network_table"]
 
 MIN_MTU, MAX_MTU = 576, 60_000
 MAX_SUBNETS = 8
+_PEER = re.compile(r"[0-9a-z-]{1,64}")
 HEADINGS = ("NETWORK", "NUMBER", "POOLS", "MTU", "SERVED", "THIS HOST", "ENDPOINTS", "MEMBERS", "OWNED HERE")
 
 
@@ -45,7 +48,7 @@ def create(settings: Settings, /, *, name: str, subnets: tuple[str, ...], mtu: i
         raise MeshnetError(
             "too many --subnet", f"a network has at most {MAX_SUBNETS}", "leave some out", ExitCode.USAGE
         )
-    pools = [parse_range(text, "--subnet") for text in subnets]
+    pools = parse_ranges(subnets, "--subnet")
     answer = settings.ask("POST", "/v1/networks", {"name": name, "subnets": pools, "mtu": mtu})
     if settings.json:
         output.json_data(answer)
@@ -84,6 +87,29 @@ def remove(settings: Settings, /, *, name: str, everywhere: bool) -> None:
         output.say(f"network {name} is gone from the mesh")
     else:
         output.say(f"network {name} is not served on this host any more")
+
+
+@verb(network, "registrar")
+@click.argument("peer", required=False)
+@pass_settings
+def registrar(settings: Settings, /, *, peer: str | None) -> None:
+    """Show who gives out network numbers, without whom no new network can be founded; or hand that on to PEER."""
+    if peer is not None and not _PEER.fullmatch(peer):
+        what, why = f"{peer[:80]!r} is no peer", "a peer is named by its name or its id"
+        raise MeshnetError(what, why, "see `meshnet peer ls`", ExitCode.USAGE)
+    answer = settings.ask("GET", "/v1/registrar") if peer is None else _hand_on(settings, peer)
+    if settings.json:
+        output.json_data(answer)
+        return
+    if answer["name"] is None:
+        output.say("it is not known yet who gives out network numbers")
+        return
+    where = "this host" if answer["here"] else "reachable" if answer["reachable"] else "unreachable"
+    output.data(f"{output.clean(answer['name'])}  {output.clean(answer['id'])}  {where}")
+
+
+def _hand_on(settings: Settings, peer: str) -> dict[str, Any]:
+    return settings.ask("POST", "/v1/registrar", {"peer": peer})
 
 
 def check_network(name: str) -> None:

@@ -16,7 +16,7 @@ import click
 
 from meshnet import __version__
 from meshnet.cli import output
-from meshnet.cli.client import Client
+from meshnet.cli.client import TIMEOUT_S, Client
 from meshnet.config import DEFAULT_RUN_DIR, Places
 
 __all__ = ["Group", "Settings", "Verb", "pass_settings"]
@@ -35,13 +35,13 @@ class Settings:
         """The daemon's directories; raises MeshnetError (USAGE)."""
         return Places.of(self.run_dir or os.environ.get("MESHNET_RUN_DIR"), state_dir)
 
-    def client(self) -> Client:
+    def client(self, timeout_s: float = TIMEOUT_S) -> Client:
         """A client of the chosen daemon."""
-        return Client(self.places().socket)
+        return Client(self.places().socket, timeout_s)
 
-    def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    def ask(self, method: str, path: str, body: object = None, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """One answer of the daemon; a daemon of another release is named on stderr."""
-        client = self.client()
+        client = self.client(timeout_s)
         answer = client.request(method, path, body)
         warn_of_skew(client)
         return answer

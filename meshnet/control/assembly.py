@@ -31,6 +31,7 @@ from meshnet.control.departure import Departure
 from meshnet.control.docker.docker import Docker
 from meshnet.control.docker.docker_service import DockerService
 from meshnet.control.handshakes.sessions import Sessions
+from meshnet.control.inside import Inside
 from meshnet.control.joining.invitations import Invitations
 from meshnet.control.joining.issuer import Issuer
 from meshnet.control.joining.opening import Opened
@@ -142,6 +143,8 @@ class Assembly:
             stored=store.rows("gossip."),
             rolled_back=store.rolled_back is not None,
         )
+        self.inside = Inside(self.node, self.networks.is_served, self.mesh.notice)
+        self.sessions.why_not = self.inside.why_not
         self.mesh.peers = lambda: self.runner.node.peers()
         self.runner = NodeRunner(self.node, store, boottime, self.mesh.send, self.mesh.tell)
         self.presence = Presence(self.runner)
@@ -164,6 +167,8 @@ class Assembly:
             self.networks,
             firewall,
             os.urandom,
+            boottime,
+            self._opened.membership.mesh,
         )
         parts = self.segments
         self.mesh.desk, self.mesh.pending = parts.desk, parts.pending
@@ -178,8 +183,11 @@ class Assembly:
             parts.endpoints,
             os.urandom,
             boottime,
+            self._opened.membership.mesh,
         )
         self.docker = DockerService(docker, store)
+        parts.reconciler.holders.append(self.docker.held)
+        parts.reconciler.speakers.append(self.docker.said)
 
     def _build_links(self) -> None:
         """The way to the other peers, and into the mesh for new ones."""
@@ -209,6 +217,7 @@ class Assembly:
             self.authority.admits,
             ways=self.ways.to,
             on_reached=self.reaching.reached,
+            why_not=self.inside.why_not,
         )
         self.mesh.links = self.reaching.links = self.links
         self.rotator = Rotator(
@@ -221,9 +230,8 @@ class Assembly:
             dict(store.load(rotator.SPACE)).get(rotator.DRIVEN),
         )
         self.static_rotation = StaticRotation(self.keys, os.urandom)
-        self.upkeep = Upkeep(
-            [self.durability.step, self._look_after, self.static_rotation.expire, self.rotator.step, self.reaching.step]
-        )
+        jobs = [self.durability.step, self._look_after, self.static_rotation.expire, self.rotator.step]
+        self.upkeep = Upkeep([*jobs, self.reaching.step, self.segments.reconciler.step])
         self.mesh.on_rotation = self.upkeep.soon
 
     def _build_surface(self, places: Places, on_stop: Callable[[], None], on_left: Callable[[bool], None]) -> None:
@@ -259,6 +267,7 @@ class Assembly:
             self.rotator,
             self.static_rotation,
             self.reaching,
+            parts.ipam,
             on_stop,
         )
         self.api = ApiServer(places.socket, self.backend)
@@ -358,7 +367,8 @@ class Assembly:
 
     def _standing(self) -> list[dict[str, object]]:
         names = name_notices(self.node.peers(), self.node.identity)
-        return [*self.durability.notices(), *self.authority.notices(), *self.rotator.notices(), *names]
+        unclaimed = self.segments.adoption.notices()
+        return [*self.durability.notices(), *self.authority.notices(), *self.rotator.notices(), *unclaimed, *names]
 
     def _barred(self, identity: bytes) -> bool:
         """Of this host itself only a revocation counts here: on the allow-list again, it is dialled by the others."""

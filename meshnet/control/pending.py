@@ -1,7 +1,7 @@
 """Answers of the gossip node that come later than the step that asked, as something to await.
 
-Purpose: founding a network and leasing an address may need another peer's word; the node then answers None and tells
-`NetworkSettled` or `LeaseSettled`.
+Purpose: founding a network, leasing an address and reclaiming a peer's ranges may need another peer's word; the node
+then answers None and tells `NetworkSettled`, `LeaseSettled` or `ReclaimSettled`.
 Rule: whoever asks is registered before the step, since the answer may be told before the asker runs again; the node
 itself bounds the wait, the deadline here only guards against a node that forgot.
 Flow: `ask(key, act)` -> runner.step -> an answer, or the event that `tell` takes.  Reference: design §6.
@@ -12,24 +12,28 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from gossip.errors import Refusal
-from gossip.events import Event, Lease, LeaseSettled, NetworkSettled, Output
+from gossip.events import Event, Lease, LeaseSettled, NetworkSettled, Output, ReclaimSettled
 from gossip.node import Node
 from meshnet.control.runner import NodeRunner
 from meshnet.errors import ExitCode, MeshnetError
 
-__all__ = ["DEADLINE_S", "Key", "Pending", "lease_key", "network_key", "refused"]
+__all__ = ["DEADLINE_S", "RECLAIM", "Key", "Pending", "lease_key", "network_key", "refused"]
+
+Key = tuple[str, int | str, bytes]
 
 DEADLINE_S: Final = 2.5
+RECLAIM: Final[Key] = ("reclaim", "", b"")
+"""What a reclaim waits for: the node has one at a time."""
 CODES: Final = {
     "unknown-network": ExitCode.NOT_FOUND,
     "bad-address": ExitCode.USAGE,
     "invalid": ExitCode.USAGE,
     "role": ExitCode.PERMISSION,
     "revoked": ExitCode.PERMISSION,
+    "unknown-peer": ExitCode.NOT_FOUND,
 }
 """How a refusal of the core ends a command; any other is a plain failure."""
 
-Key = tuple[str, int | str, bytes]
 T = TypeVar("T")
 
 
@@ -55,7 +59,9 @@ class Pending:
         self._runner = runner
         self._waiting: dict[Key, list[asyncio.Future[object]]] = {}
 
-    async def ask(self, key: Key, act: Callable[[float], tuple[Output, T | Refusal | None]]) -> T:
+    async def ask(
+        self, key: Key, act: Callable[[float], tuple[Output, T | Refusal | None]], deadline_s: float = DEADLINE_S
+    ) -> T:
         """Run a step and return its answer, at once or once it is told; raises MeshnetError for a refusal."""
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(key, [])
@@ -63,14 +69,14 @@ class Pending:
         try:
             answer: object = await self._runner.step(act)
             if answer is None:
-                async with asyncio.timeout(DEADLINE_S):
+                async with asyncio.timeout(deadline_s):
                     answer = await future
         except Refusal as refusal:
             raise refused(refusal) from None
         except TimeoutError:
             raise MeshnetError(
                 "no other peer answered",
-                f"{DEADLINE_S:g} s went by",
+                f"{deadline_s:g} s went by",
                 "see `meshnet peer ls`, then try again",
                 ExitCode.TIMED_OUT,
             ) from None
@@ -86,6 +92,12 @@ class Pending:
         """Lease an address to an endpoint of this host; raises MeshnetError."""
         return await self.ask(lease_key(network, endpoint), lambda now: node.allocate(network, endpoint, now, address))
 
+    async def lease_in_use(self, node: Node, network: int, endpoint: bytes, address: str) -> Lease:
+        """Lease an address that the endpoint is using already, also in doubt; raises MeshnetError."""
+        return await self.ask(
+            lease_key(network, endpoint), lambda now: node.allocate(network, endpoint, now, address, in_use=True)
+        )
+
     def tell(self, event: Event) -> bool:
         """Take one of the node's events; whether it was an answer."""
         match event:
@@ -93,6 +105,8 @@ class Pending:
                 self._settle(network_key(name), answer)
             case LeaseSettled(network, endpoint, answer):
                 self._settle(lease_key(network, endpoint), answer)
+            case ReclaimSettled(_, done):
+                self._settle(RECLAIM, done)
             case _:
                 return False
         return True

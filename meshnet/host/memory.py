@@ -72,7 +72,7 @@ class MemoryNetlink:
         self.gso_max[name] = gso_max_size
 
     async def create_veth(
-        self, host_name: str, peer_name: str, *, mtu: int, mac: bytes, bridge: str, gso_max_size: int
+        self, host_name: str, peer_name: str, *, mtu: int, mac: bytes, bridge: str, gso_max_size: int, alias: str = ""
     ) -> None:
         """Make both ends of a veth."""
         self._begin("create_veth")
@@ -81,6 +81,7 @@ class MemoryNetlink:
         if host_name in self.links or peer_name in self.links:
             raise refused(what, errno.EEXIST)
         self._add(host_name, "veth", b"\x02" + mac[1:], mtu, master.name, up=True)
+        self.links[host_name] = replace(self.links[host_name], alias=alias)
         self._add(peer_name, "veth", mac, mtu, None, up=False)
         self.veth_peers[host_name] = peer_name
         self.veth_peers[peer_name] = host_name

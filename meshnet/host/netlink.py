@@ -66,12 +66,12 @@ class Netlink:
         )
 
     async def create_veth(
-        self, host_name: str, peer_name: str, *, mtu: int, mac: bytes, bridge: str, gso_max_size: int
+        self, host_name: str, peer_name: str, *, mtu: int, mac: bytes, bridge: str, gso_max_size: int, alias: str = ""
     ) -> None:
-        """Make a veth: host end up on the bridge, the other end with `mac`, down, ready to be moved."""
+        """Make a veth: host end up on the bridge under `alias`, the other end with `mac`, down, ready to be moved."""
         await self._run(
             lambda rtnl: rtnl.create_veth(
-                host_name, peer_name, mtu=mtu, mac=mac, bridge=bridge, gso_max_size=gso_max_size
+                host_name, peer_name, mtu=mtu, mac=mac, bridge=bridge, gso_max_size=gso_max_size, alias=alias
             )
         )
 

@@ -17,12 +17,14 @@ from typing import Protocol
 
 OWN_PREFIXES = ("mn", "mt", "mv", "mp")
 _DIGITS = re.compile(r"[0-9a-f]{8,13}")
+MAX_ALIAS_BYTES = 240
+"""A link's alias: the kernel keeps 255 bytes."""
 
 
 @dataclass(frozen=True)
 class Link:
     """One interface: `master` is the name of its bridge or None, `kind` "bridge", "veth", "tun" or "" for
-    others.
+    others, `alias` the words that were left on it, or "".
     """
 
     name: str
@@ -32,6 +34,7 @@ class Link:
     kind: str
     up: bool
     mtu: int
+    alias: str = ""
 
 
 def is_own_name(name: str, prefixes: Sequence[str] = OWN_PREFIXES) -> bool:
@@ -51,10 +54,10 @@ class NetlinkPort(Protocol):
         """Give an open TAP its settings and its bridge, then set it up."""
 
     async def create_veth(
-        self, host_name: str, peer_name: str, *, mtu: int, mac: bytes, bridge: str, gso_max_size: int
+        self, host_name: str, peer_name: str, *, mtu: int, mac: bytes, bridge: str, gso_max_size: int, alias: str = ""
     ) -> None:
         """Make a veth: the host's end up on the bridge, the workload's end (`mac`) down and ready to be
-        moved.
+        moved. The host's end bears `alias` (up to MAX_ALIAS_BYTES, printable ASCII) before it is up.
         """
 
     async def attach_to_bridge(self, name: str, bridge: str) -> None:

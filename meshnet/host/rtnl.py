@@ -26,7 +26,7 @@ from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfbase
 
 from meshnet.host.errors import HostError, os_refused, refused
-from meshnet.host.ports import OWN_PREFIXES, Link, is_own_name
+from meshnet.host.ports import MAX_ALIAS_BYTES, OWN_PREFIXES, Link, is_own_name
 from meshnet.host.sysctl import silence_ipv6
 
 IFF_UP = 1
@@ -67,6 +67,14 @@ def check_name(name: str) -> None:
             f"{name!r} is no interface name",
             "it is empty, too long or holds a stray character",
             "use 1-15 letters",
+        )
+
+
+def check_alias(alias: str) -> None:
+    """Raise HostError unless a link can bear the alias."""
+    if len(alias) > MAX_ALIAS_BYTES or not alias.isascii() or not alias.isprintable():
+        raise HostError(
+            f"{alias[:40]!r} is no alias of a link", "it is too long or unprintable", "report this as a bug"
         )
 
 
@@ -172,13 +180,14 @@ class Rtnl:
             self._read_back_gso(name, gso_max_size)
 
     def create_veth(
-        self, host_name: str, peer_name: str, *, mtu: int, mac: bytes, bridge: str, gso_max_size: int
+        self, host_name: str, peer_name: str, *, mtu: int, mac: bytes, bridge: str, gso_max_size: int, alias: str = ""
     ) -> None:
         """Make a veth whose host end is up on the bridge and whose other end, with `mac`, waits to be
-        moved.
+        moved. The host's end bears `alias`, which a new link cannot have in the message that makes it.
         """
         check_name(host_name)
         check_name(peer_name)
+        check_alias(alias)
         peer = {"ifname": peer_name, "address": mac_text(mac), "mtu": mtu}
         with doing(f"cannot make veth {host_name}"):
             settings = {
@@ -190,7 +199,8 @@ class Rtnl:
             self._with_gso("add", gso_max_size, {**settings, "master": index_of(bridge)}, peer)
             try:
                 self.note(*silence_ipv6(host_name))
-                self.ipr.link("set", index=index_of(host_name), state="up")
+                named = {"ifalias": alias} if alias else {}
+                self.ipr.link("set", index=index_of(host_name), state="up", **named)
                 self._read_back_gso(peer_name, gso_max_size)
             except BaseException:
                 self.delete_link(host_name)
@@ -315,4 +325,5 @@ def _read_link(link: Any, names: dict[int, str]) -> Link:
         kind=str((info.get_attr("IFLA_INFO_KIND") if info is not None else None) or ""),
         up=bool(link["flags"] & IFF_UP),
         mtu=int(link.get_attr("IFLA_MTU") or 0),
+        alias=str(link.get_attr("IFLA_IFALIAS") or ""),
     )

@@ -163,3 +163,10 @@ def test_other_json_is_refused(value: object) -> None:
 def test_too_many_addresses_are_refused() -> None:
     with pytest.raises(MeshnetError, match="--listen"):
         Options.parse(name="a", listen=[f"127.0.0.{n}:1" for n in range(1, 20)])
+
+
+def test_pools_of_one_network_share_no_address() -> None:
+    assert config.parse_ranges([], "--subnet") == []
+    assert config.parse_ranges(["10.1.0.0/16", "10.2.0.0/16"], "--subnet") == ["10.1.0.0/16", "10.2.0.0/16"]
+    with pytest.raises(MeshnetError, match=r"--subnet 10\.1\.4\.0/24 overlaps --subnet 10\.1\.0\.0/16"):
+        config.parse_ranges(["10.1.0.0/16", "10.3.0.0/16", "10.1.4.0/24"], "--subnet")

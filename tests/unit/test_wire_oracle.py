@@ -11,7 +11,8 @@ from crypto.certificate import issue
 from crypto.keys import IdentityKey
 from crypto.primitives import Suite, verify
 from crypto.token import Token
-from gossip.bodies import NETWORK, NetworkBody, encode_body
+from gossip.address_bodies import NETWORK, NetworkBody
+from gossip.bodies import encode_body
 from gossip.statements import author
 from meshnet.boundary import DropSession, encode
 

@@ -4,13 +4,10 @@ Rule: a handler meets only what its shape allows, and returns the backend's answ
 Reference: design §9; docs/membership.md for the routes of membership and keys.
 """
 
-import asyncio
-import ipaddress
-from typing import TypeVar
-
-import msgspec
 from aiohttp import web
 
+from meshnet.control.api import ipam_routes
+from meshnet.control.api.reading import check_address, read, wrong_value
 from meshnet.control.api.requests import (
     AcceptRequest,
     AllowRequest,
@@ -26,38 +23,11 @@ from meshnet.control.api.requests import (
     RevokeRequest,
     TokenRequest,
 )
-from meshnet.errors import ExitCode, MeshnetError
 
 __all__ = ["add_routes"]
 
-BODY_TIMEOUT_S = 10.0
 NAME = r"{name:[a-z0-9-]{1,63}}"
 PEER = r"{peer:[0-9a-z-]{1,64}}"
-
-_S = TypeVar("_S", bound=msgspec.Struct)
-
-
-def _bad(why: str, what: str = "the request cannot be read") -> MeshnetError:
-    return MeshnetError(what, why, "use the `meshnet` command of this version", ExitCode.USAGE)
-
-
-async def _read(request: web.Request, kind: type[_S]) -> _S:
-    """The request's JSON body as `kind`; raises MeshnetError (USAGE) for anything else."""
-    async with asyncio.timeout(BODY_TIMEOUT_S):
-        body = await request.read()
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise _bad(str(error), "the request has a wrong value") from None
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise _bad(f"its body is no JSON: {error}") from None
-
-
-def _check_address(text: str | None) -> None:
-    try:
-        ipaddress.ip_address(text or "0.0.0.0")
-    except ValueError:
-        raise _bad(f"{text!r} is not an IP address", "the request has a wrong value") from None
 
 
 class _Handlers:
@@ -76,7 +46,7 @@ class _Handlers:
         return web.json_response(await self._backend.stop())
 
     async def create_token(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, TokenRequest)
+        wanted = await read(request, TokenRequest)
         roles = tuple(sorted(set(wanted.roles)))
         return web.json_response(await self._backend.create_token(wanted.uses, wanted.ttl_s, roles), status=201)
 
@@ -88,27 +58,27 @@ class _Handlers:
         return web.json_response(await self._backend.revoke_token(token_id))
 
     async def set_password(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, PasswordRequest)
+        wanted = await read(request, PasswordRequest)
         return web.json_response(await self._backend.set_password(wanted.password))
 
     async def revoke_peer(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, RevokeRequest)
+        wanted = await read(request, RevokeRequest)
         if not wanted.reason.isprintable():
-            raise _bad("a reason is one line of printable characters", "the request has a wrong value")
+            raise wrong_value("a reason is one line of printable characters")
         return web.json_response(await self._backend.revoke_peer(request.match_info["peer"], wanted))
 
     async def connect_peer(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, PeerAddressesRequest)
+        wanted = await read(request, PeerAddressesRequest)
         if not wanted.addresses:
-            raise _bad("`addresses` names none", "the request has a wrong value")
+            raise wrong_value("`addresses` names none")
         return web.json_response(await self._backend.connect_peer(request.match_info["peer"], wanted.addresses))
 
     async def forget_peer(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, PeerAddressesRequest)
+        wanted = await read(request, PeerAddressesRequest)
         return web.json_response(await self._backend.forget_peer(request.match_info["peer"], wanted.addresses))
 
     async def allow(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, AllowRequest)
+        wanted = await read(request, AllowRequest)
         key = None if wanted.key is None else bytes.fromhex(wanted.key)
         return web.json_response(await self._backend.allow(key, wanted.on))
 
@@ -122,26 +92,26 @@ class _Handlers:
         return web.json_response(await self._backend.rotate_secret())
 
     async def finish_secret(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, FinishRequest)
+        wanted = await read(request, FinishRequest)
         return web.json_response(await self._backend.finish_secret(wanted.force))
 
     async def accept_secret(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, AcceptRequest)
+        wanted = await read(request, AcceptRequest)
         return web.json_response(await self._backend.accept_secret(wanted.token))
 
     async def rotate_key(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response(await self._backend.rotate_key())
 
     async def create_endpoint(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, EndpointRequest)
-        _check_address(wanted.ip)
+        wanted = await read(request, EndpointRequest)
+        check_address(wanted.ip)
         return web.json_response(await self._backend.create_endpoint(wanted), status=201)
 
     async def list_endpoints(self, request: web.Request) -> web.StreamResponse:
         netns = request.query.get("netns", "")
         device, colon, inode = netns.partition(":")
         if not (colon and len(netns) <= 41 and f"{device}{inode}".isascii() and device.isdigit() and inode.isdigit()):
-            raise _bad("`netns` is DEVICE:INODE of a namespace's file", "the request has a wrong value")
+            raise wrong_value("`netns` is DEVICE:INODE of a namespace's file")
         return web.json_response(await self._backend.list_endpoints(netns))
 
     async def confirm_endpoint(self, request: web.Request) -> web.StreamResponse:
@@ -151,7 +121,7 @@ class _Handlers:
         return web.json_response(await self._backend.delete_endpoint(request.match_info["endpoint"]))
 
     async def create_network(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, NetworkRequest)
+        wanted = await read(request, NetworkRequest)
         return web.json_response(await self._backend.create_network(wanted), status=201)
 
     async def list_networks(self, _request: web.Request) -> web.StreamResponse:
@@ -160,25 +130,25 @@ class _Handlers:
     async def remove_network(self, request: web.Request) -> web.StreamResponse:
         everywhere = request.query.get("everywhere", "0")
         if everywhere not in ("0", "1"):
-            raise _bad("`everywhere` is 0 or 1", "the request has a wrong value")
+            raise wrong_value("`everywhere` is 0 or 1")
         return web.json_response(await self._backend.remove_network(request.match_info["name"], everywhere == "1"))
 
     async def expose(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, ExposeRequest)
-        _check_address(wanted.ip)
+        wanted = await read(request, ExposeRequest)
+        check_address(wanted.ip)
         return web.json_response(await self._backend.expose(wanted), status=201)
 
     async def hide(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(await self._backend.hide(request.match_info["name"]))
 
     async def docker(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(await self._backend.docker(await _read(request, DockerRequest)))
+        return web.json_response(await self._backend.docker(await read(request, DockerRequest)))
 
     async def docker_status(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response(await self._backend.docker_status())
 
     async def leave(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _read(request, LeaveRequest)
+        wanted = await read(request, LeaveRequest)
         return web.json_response(await self._backend.leave(wanted.wipe))
 
 
@@ -214,3 +184,4 @@ def add_routes(router: web.UrlDispatcher, backend: Backend) -> None:
     router.add_post("/v1/leave", handlers.leave)
     router.add_post("/v1/docker", handlers.docker)
     router.add_get("/v1/docker", handlers.docker_status)
+    ipam_routes.add_routes(router, backend.ipam)

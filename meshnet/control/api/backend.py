@@ -22,6 +22,7 @@ from meshnet.control.links.reaching import Reaching
 from meshnet.control.networks.desk import NetworkDesk
 from meshnet.control.networks.endpoints import Endpoints
 from meshnet.control.networks.expose import Exposures
+from meshnet.control.networks.ipam import Ipam
 
 __all__ = ["LiveBackend"]
 
@@ -42,8 +43,10 @@ class LiveBackend:
         rotator: Rotator,
         statics: StaticRotation,
         reaching: Reaching,
+        ipam: Ipam,
         on_stop: Callable[[], None],
     ) -> None:
+        self.ipam = ipam
         self._status = status
         self._desk = desk
         self._endpoints = endpoints

@@ -5,9 +5,12 @@ plain JSON object with a `schema`, every refusal a MeshnetError.  Reference: des
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from meshnet.control.api.ipam_routes import IpamBackend
 
 __all__ = [
     "AcceptRequest",
@@ -146,6 +149,11 @@ class Backend(Protocol):
 
     Every answer is a plain JSON object with a `schema`; a refusal is a MeshnetError.
     """
+
+    @property
+    def ipam(self) -> "IpamBackend":
+        """Who answers what is asked about addresses."""
+        ...
 
     async def status(self) -> Answer:
         """meshnet.status/v1"""

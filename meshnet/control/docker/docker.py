@@ -17,12 +17,13 @@ from typing import Final
 
 from docker_plugin.backend import Claim, GrantedPool, NetworkRequest, PoolRequest
 from docker_plugin.errors import Refused
-from gossip.bodies import EndpointBody
+from gossip.address_bodies import EndpointBody
 from gossip.errors import Refusal
 from gossip.node import Node
 from meshnet.control.docker import docker_rows as rows
+from meshnet.control.docker.docker_links import alias, host_link, inner_link
 from meshnet.control.docker.docker_pools import SPANNING, Leases, Pools, refused
-from meshnet.control.docker.docker_rows import Rows, age, endpoint_key, lease_key, link_id
+from meshnet.control.docker.docker_rows import Rows, age, endpoint_key, lease_key
 from meshnet.control.networks.desk import NetworkDesk
 from meshnet.control.networks.endpoints import endpoint_mac
 from meshnet.control.networks.networks import GSO_MAX_BYTES, Networks, bridge_name, device_mac
@@ -55,7 +56,9 @@ class Docker:
         leases: Leases,
         entropy: Callable[[int], bytes],
         clock: Callable[[], float],
+        mesh: bytes,
     ) -> None:
+        self._mesh = mesh
         self._peer = node.identity
         self._node = node
         self._runner = runner
@@ -194,8 +197,7 @@ class Docker:
 
     async def delete_endpoint(self, network: str, endpoint: str) -> None:
         """Take its link away and give back what it held."""
-        key = endpoint_key(network, endpoint)
-        async with self._lock(key):
+        async with self._lock(key := endpoint_key(network, endpoint)):
             await self._undo(key)
 
     async def join(self, network: str, endpoint: str) -> str:
@@ -205,13 +207,13 @@ class Docker:
             row, home = self._rows.endpoints.get(key), self._rows.networks.get(network)
             if row is None or home is None:
                 raise Refused(f"meshnet does not know endpoint {endpoint[:12]}: start the container again")
-            if not await self._links() >= {_host(key), _inner(key)}:
-                await self._delete_link(_host(key))
+            if not await self._links() >= {host_link(key), inner_link(key)}:
+                await self._delete_link(host_link(key))
                 await self._create_link(key, home, row)
             row.joined, row.since = True, self._clock()
             await self._rows.endpoints.put(key, row)
             await self._announce(home, row)
-        return _inner(key)
+        return inner_link(key)
 
     async def leave(self, network: str, endpoint: str) -> None:
         """Withdraw the endpoint; DeleteEndpoint follows, or the sweep."""
@@ -260,12 +262,13 @@ class Docker:
     async def _create_link(self, key: str, home: rows.Network, row: rows.Endpoint) -> None:
         try:
             await self._netlink.create_veth(
-                _host(key),
-                _inner(key),
+                host_link(key),
+                inner_link(key),
                 mtu=home.mtu,
                 mac=row.mac,
                 bridge=bridge_name(home.number),
                 gso_max_size=GSO_MAX_BYTES,
+                alias=alias(self._mesh, key, home, row),
             )
         except HostError as error:
             raise refused(error) from error
@@ -278,7 +281,7 @@ class Docker:
         row = self._rows.endpoints.get(key)
         if row is None:
             return
-        await self._delete_link(_host(key))
+        await self._delete_link(host_link(key))
         home = self._rows.networks.get(row.network)
         if home is not None:
             await self._withdraw(home, row)
@@ -325,10 +328,10 @@ class Docker:
         links = await self._links()
         for key, row in list(self._rows.endpoints.rows.items()):
             of = self._rows.networks.get(row.network)
-            if of is None or _host(key) not in links:
+            if of is None or host_link(key) not in links:
                 continue
             try:
-                await self._netlink.attach_to_bridge(_host(key), bridge_name(of.number))
+                await self._netlink.attach_to_bridge(host_link(key), bridge_name(of.number))
                 if row.joined:
                     await self._announce(of, row)
             except (HostError, Refused) as error:
@@ -343,15 +346,23 @@ class Docker:
                 row = self._rows.endpoints.get(key)
                 if row is None or age(row.since, self._clock) < 1:
                     continue  # made while the links were listed
-                abandoned = _inner(key) in links and age(row.since, self._clock) > PENDING_S
-                if _host(key) not in links or abandoned:
+                abandoned = inner_link(key) in links and age(row.since, self._clock) > PENDING_S
+                if host_link(key) not in links or abandoned:
                     log.info("docker endpoint=%s is gone: swept", key.partition(" ")[2][:12])
                     await self._undo(key, forget=True)
         await self._pools.sweep()
 
     def own_links(self) -> list[str]:
         """The links here that are Docker's endpoints'."""
-        return [_host(key) for key in self._rows.endpoints.rows]
+        return [host_link(key) for key in self._rows.endpoints.rows]
+
+    def held(self) -> list[tuple[int, bytes]]:
+        """See `Rows.held_in`."""
+        return self._rows.held_in({body.name: body.number for body in self._node.networks()})
+
+    def said(self) -> list[tuple[int, bytes]]:
+        """See `Rows.said`."""
+        return self._rows.said()
 
     def own_bridges(self) -> list[str]:
         """The bridges of networks of this host alone."""
@@ -387,13 +398,3 @@ class Docker:
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
         return lock
-
-
-def _host(key: str) -> str:
-    """The end of the veth that stays on the bridge."""
-    return f"mv{link_id(key)}"
-
-
-def _inner(key: str) -> str:
-    """The end that Docker moves, until then and after."""
-    return f"mp{link_id(key)}"

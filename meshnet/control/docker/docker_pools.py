@@ -5,7 +5,7 @@ everything ("space/NAME/pool[/sub-pool]"), so that a release works after any los
 answered with a pool that is held or overlaps a route of the host: dockerd would ask again without end
 (libnetwork#1386).  A gateway's address is the one every pool reserves, the same on all hosts, and is no lease.
 An address is free again once neither Docker's IPAM calls nor an endpoint hold it; one that no endpoint took within
-UNCLAIMED_S is taken back, because Docker does not say for whom it asked.
+UNUSED_S is taken back, because Docker does not say for whom it asked.
 """
 
 import ipaddress
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from docker_plugin.backend import GrantedPool, PoolRequest
 from docker_plugin.errors import Refused
-from gossip.bodies import NetworkBody
+from gossip.address_bodies import NetworkBody
 from gossip.errors import Refusal
 from gossip.events import SPACE_LEASE, Lease
 from gossip.node import Node
@@ -38,6 +38,9 @@ SPANNING: Final = "docker network create -d meshnet --ipam-driver meshnet --ipam
 """The command that makes a network which spans hosts."""
 KEY_BYTES: Final = 8
 UNCLAIMED_S: Final = 120.0
+"""So long a pool is held for the network that Docker asked it for."""
+UNUSED_S: Final = 600.0
+"""So long an address waits for the endpoint that Docker asked it for: a slow host must not lose it on its way."""
 RECLAIM_S: Final = 10.0
 MAX_HELD: Final = 1024
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -332,7 +335,7 @@ class Pools:
     async def sweep(self) -> None:
         """Let go of what Docker asked for and never used."""
         for row in list(self._rows.leases.rows.values()):
-            stale = age(row.since, self._clock) > UNCLAIMED_S and not row.auxiliary
+            stale = age(row.since, self._clock) > UNUSED_S and not row.auxiliary
             if stale and row.ipam and self._rows.user_of(row.network, row.address) is None:
                 log.info("network=%s address=%s was never used: released", row.network, row.address)
                 row.ipam = False

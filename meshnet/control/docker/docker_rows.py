@@ -5,7 +5,7 @@ exactly what was written.  Times are seconds of CLOCK_BOOTTIME; one that lies ah
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -134,6 +134,15 @@ class Rows:
             if here and any(text.partition("/")[0] == address for text in row.addresses):
                 return key
         return None
+
+    def held_in(self, numbers: Mapping[str, int]) -> list[tuple[int, bytes]]:
+        """Network and the core's key of every lease; `numbers`: name → number of the networks that are known."""
+        return [(numbers[row.network], row.key) for row in self.leases.rows.values() if row.network in numbers]
+
+    def said(self) -> list[tuple[int, bytes]]:
+        """Network and MAC of every endpoint that the mesh is told of."""
+        homes = [(self.networks.get(row.network), row.mac) for row in self.endpoints.rows.values()]
+        return [(home.number, mac) for home, mac in homes if home is not None and home.network]
 
     def described(self) -> dict[str, object]:
         """All of it, as JSON says it."""

@@ -64,6 +64,14 @@ class DockerService:
         """The links here that are Docker's endpoints', also while Docker is not served."""
         return self._docker.own_links()
 
+    def held(self) -> list[tuple[int, bytes]]:
+        """Network and key of every lease that is kept for Docker."""
+        return self._docker.held()
+
+    def said(self) -> list[tuple[int, bytes]]:
+        """Network and MAC of every endpoint of Docker's in the mesh."""
+        return self._docker.said()
+
     def own_bridges(self) -> list[str]:
         """The bridges here that are of Docker's networks of this host alone."""
         return self._docker.own_bridges()

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from gossip.bodies import NetworkBody
+from gossip.address_bodies import NetworkBody
 from gossip.errors import Refusal
 from gossip.node import Node
-from meshnet.config import parse_range
+from meshnet.config import parse_ranges
 from meshnet.control.networks.networks import Networks
 from meshnet.control.pending import Pending, network_key, refused
 from meshnet.control.runner import NodeRunner
@@ -76,7 +76,7 @@ class NetworkDesk:
 
         `subnets` empty: a pool derived from the name.  Raises MeshnetError.
         """
-        pools = [parse_range(text, "--subnet") for text in subnets]
+        pools = parse_ranges(subnets, "--subnet")
         known = self.find(name) is not None
         await self._refuse_overlap(name, pools)
         body: NetworkBody = await self._pending.ask(
@@ -171,6 +171,10 @@ class NetworkDesk:
                 ExitCode.NOT_FOUND,
             )
         return body
+
+    def name_of(self, number: int) -> str:
+        """The name of a network, or its number where it is not known."""
+        return next((body.name for body in self._node.networks() if body.number == number), str(number))
 
     def used_by(self, number: int) -> list[str]:
         """What uses a network on this host, in words."""

@@ -5,23 +5,26 @@ and configured, and only then announced; or it is undone.  What is never confirm
 client that dies half way leaves nothing.
 
 Rule: the lease is durable before a device exists, and the device is gone before the address is released; after any
-crash `reconcile` brings rows, leases and links together again, the links deciding what really exists.
+crash `reconcile` brings rows, leases and links together again, the links deciding what really exists.  A row without
+a lease that counts is left to `adoption`.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from gossip.bodies import EndpointBody, NetworkBody
+from gossip.address_bodies import EndpointBody, NetworkBody
 from gossip.errors import Refusal
 from gossip.events import Lease
 from gossip.node import Node
 from meshnet.control.api.requests import EndpointRequest
+from meshnet.control.networks.alias import Alias
 from meshnet.control.networks.desk import NetworkDesk
+from meshnet.control.networks.endpoint_rows import SPACE, Record, host_link, is_unclaimed, lease_ids, peer_link
 from meshnet.control.networks.networks import GSO_MAX_BYTES, Networks, bridge_name, device_mac
 from meshnet.control.pending import Pending, refused
 from meshnet.control.runner import NodeRunner
@@ -31,37 +34,13 @@ from meshnet.errors import ExitCode, MeshnetError
 from meshnet.host.errors import HostError
 from meshnet.host.ports import NetlinkPort
 
-__all__ = ["PENDING_S", "SPACE", "Endpoints"]
+__all__ = ["PENDING_S", "Endpoints", "endpoint_mac"]
 
 log = logging.getLogger(__name__)
 
-SPACE: Final = "endpoint"
 ID_BYTES: Final = 5
 PENDING_S: Final = 30.0
 MULTICAST: Final = "224.0.0.0/4"
-
-
-class Record(msgspec.Struct, array_like=True):
-    """An endpoint as it is stored; the key of its row is its id."""
-
-    number: int
-    mac: bytes
-    addresses: list[str]
-    leases: list[int]
-    target: str
-    netns: str
-    ifname: str
-    confirmed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    host: str
-    peer: str
-
-
-def _names(endpoint: bytes) -> _Names:
-    return _Names(f"mv{endpoint.hex()}", f"mp{endpoint.hex()}")
 
 
 class Endpoints:
@@ -77,7 +56,9 @@ class Endpoints:
         desk: NetworkDesk,
         pending: Pending,
         entropy: Callable[[int], bytes],
+        mesh: bytes,
     ) -> None:
+        self._mesh = mesh
         self._node = node
         self._runner = runner
         self._store = store
@@ -86,9 +67,11 @@ class Endpoints:
         self._desk = desk
         self._pending = pending
         self._entropy = entropy
-        self._records: dict[bytes, Record] = {
+        self.records: dict[bytes, Record] = {
             key: msgspec.msgpack.decode(value, type=Record) for key, value in store.load(SPACE)
         }
+        self.lost: dict[bytes, str] = {}
+        """Why an endpoint's lease did not count any more at this start, by id."""
         self._expiries: dict[bytes, asyncio.Task[None]] = {}
         self._changing: dict[bytes, asyncio.Lock] = {}
         desk.users.append(self._users)
@@ -111,14 +94,14 @@ class Endpoints:
             ifname=request.ifname,
             confirmed=False,
         )
-        self._records[endpoint] = record
+        self.records[endpoint] = record
         try:
             # The row comes first: a lease that no row names would be lost for ever by a crash.
-            await self._save(endpoint, record)
+            await self.keep(endpoint, record)
             lease: Lease = await self._pending.lease(self._node, network.number, endpoint, request.ip)
             record.mac = endpoint_mac(network.number, lease.address)
             record.addresses, record.leases = [lease.address], [lease.number]
-            await self._save(endpoint, record)
+            await self.keep(endpoint, record)
             await self._create_link(endpoint, network, record)
         except BaseException:
             await self._try_undo(endpoint, record)
@@ -131,21 +114,21 @@ class Endpoints:
     async def confirm(self, endpoint_id: str) -> dict[str, object]:
         """The link is in place: announce the endpoint.  Idempotent; raises MeshnetError."""
         endpoint, record = self._find(endpoint_id)
-        async with self._lock(endpoint):
-            if self._records.get(endpoint) is not record:
+        async with self.changing(endpoint):
+            if self.records.get(endpoint) is not record:
                 raise _unknown(endpoint_id)
             if (task := self._expiries.pop(endpoint, None)) is not None:
                 task.cancel()
             record.confirmed = True
-            await self._save(endpoint, record)
-            await self._announce(record)
+            await self.keep(endpoint, record)
+            await self.announce(endpoint, record)
         return self._describe(endpoint, record)
 
     async def delete(self, endpoint_id: str) -> dict[str, object]:
         """Take the link away and give the address back.  Raises MeshnetError for an unknown id."""
         endpoint, record = self._find(endpoint_id)
-        async with self._lock(endpoint):
-            if self._records.get(endpoint) is record:
+        async with self.changing(endpoint):
+            if self.records.get(endpoint) is record:
                 await self._undo(endpoint, record)
         answer = self._describe(endpoint, record)
         answer["schema"] = "meshnet.detached/v1"
@@ -154,9 +137,9 @@ class Endpoints:
     async def delete_all(self) -> int:
         """The host leaves the mesh: every endpoint goes and gives its address back; returns how many there were."""
         gone = 0
-        for endpoint, record in list(self._records.items()):
-            async with self._lock(endpoint):
-                if self._records.get(endpoint) is record:
+        for endpoint, record in list(self.records.items()):
+            async with self.changing(endpoint):
+                if self.records.get(endpoint) is record:
                     await self._try_undo(endpoint, record)
                     gone += 1
         return gone
@@ -165,7 +148,7 @@ class Endpoints:
         """Every endpoint, or those of one namespace."""
         return [
             self._describe(endpoint, record)
-            for endpoint, record in sorted(self._records.items())
+            for endpoint, record in sorted(self.records.items())
             if netns is None or record.netns == netns
         ]
 
@@ -174,18 +157,39 @@ class Endpoints:
         announce the rest.
         """
         links = {link.name for link in await self._netlink.list_links(("mv",))}
-        for endpoint, record in list(self._records.items()):
-            served = self._networks.is_served(record.number)
-            if _names(endpoint).host not in links or not record.confirmed or not served:
+        for endpoint, record in list(self.records.items()):
+            served = self._networks.is_served(record.number) or is_unclaimed(record)
+            if host_link(endpoint) not in links or not record.confirmed or not served:
                 log.info("endpoint=%s has no link any more: released", endpoint.hex())
                 await self._try_undo(endpoint, record)
-            else:
-                await self._netlink.attach_to_bridge(_names(endpoint).host, bridge_name(record.number))
-                await self._announce(record)
-        known = {_names(endpoint).host for endpoint in self._records}
+            elif not is_unclaimed(record):
+                await self._netlink.attach_to_bridge(host_link(endpoint), bridge_name(record.number))
+                await self._announce_or_lose(endpoint, record)
+        known = {host_link(endpoint) for endpoint in self.records}
         for name in sorted(links - known - set(keep)):
             log.info("link=%s belongs to no endpoint: deleted", name)
             await self._netlink.delete_link(name)
+
+    def held(self) -> Iterable[tuple[int, bytes]]:
+        """Network and key of every lease that an endpoint of this host stands for."""
+        for endpoint, record in self.records.items():
+            yield from ((record.number, key) for key in lease_ids(endpoint, record))
+
+    def said(self) -> Iterable[tuple[int, bytes]]:
+        """Network and MAC of every endpoint of this host."""
+        return [(record.number, record.mac) for record in self.records.values()]
+
+    def without_link(self, links: Collection[str]) -> list[bytes]:
+        """The confirmed endpoints whose end of the veth is not among `links`."""
+        rows = sorted(self.records.items())
+        return [endpoint for endpoint, record in rows if record.confirmed and host_link(endpoint) not in links]
+
+    async def give_up(self, endpoint: bytes) -> None:
+        """End an endpoint that is gone from this host; nothing when it is unknown."""
+        async with self.changing(endpoint):
+            record = self.records.get(endpoint)
+            if record is not None:
+                await self._try_undo(endpoint, record)
 
     async def remove_all(self) -> None:
         """The mesh is being stopped on this host: links go, addresses stay leased until `reconcile`."""
@@ -210,7 +214,7 @@ class Endpoints:
     # --- steps -----------------------------------------------------------------------------------------------------
 
     def _refuse_clash(self, request: EndpointRequest) -> None:
-        for record in self._records.values():
+        for record in self.records.values():
             if record.netns == request.netns and record.ifname == request.ifname:
                 raise MeshnetError(
                     f"{request.target} already has an interface {request.ifname}",
@@ -221,25 +225,26 @@ class Endpoints:
     def _users(self, number: int) -> list[str]:
         return [
             f"endpoint {endpoint.hex()} ({record.target}, {', '.join(record.addresses)})"
-            for endpoint, record in sorted(self._records.items())
+            for endpoint, record in sorted(self.records.items())
             if record.number == number
         ]
 
     async def _create_link(self, endpoint: bytes, network: NetworkBody, record: Record) -> None:
-        names = _names(endpoint)
         try:
             await self._netlink.create_veth(
-                names.host,
-                names.peer,
+                host_link(endpoint),
+                peer_link(endpoint),
                 mtu=network.mtu,
                 mac=record.mac,
                 bridge=bridge_name(network.number),
                 gso_max_size=GSO_MAX_BYTES,
+                alias=self._alias(endpoint, network, record),
             )
         except HostError as error:
             raise MeshnetError(error.what, error.why, error.fix) from error
 
-    async def _announce(self, record: Record) -> None:
+    async def announce(self, endpoint: bytes, record: Record) -> None:
+        """Tell the forwarder and the mesh of an endpoint that is in place.  Raises MeshnetError."""
         held = list(zip(record.addresses, record.leases, strict=True))
         body = EndpointBody(network=record.number, mac=record.mac, addresses=held, name=record.target[:63])
         self._networks.set_endpoint(record.number, record.mac, b"")
@@ -247,6 +252,17 @@ class Endpoints:
             await self._runner.step(lambda now: self._node.set_endpoint(body, now))
         except Refusal as refusal:
             raise refused(refusal) from None
+
+    async def _announce_or_lose(self, endpoint: bytes, record: Record) -> None:
+        """At a start: an address that is not this host's any more must not keep the daemon from starting."""
+        try:
+            await self.announce(endpoint, record)
+        except MeshnetError as error:
+            log.warning("endpoint=%s is not announced: %s", endpoint.hex(), error)
+            if error.code is not ExitCode.PERMISSION:  # a host that does not count keeps what it has until it does
+                self._networks.drop_endpoint(record.number, record.mac, b"")
+                self.lost[endpoint], record.leases = f"{error.what}: {error.why}", []
+                await self.keep(endpoint, record)
 
     async def _try_undo(self, endpoint: bytes, record: Record) -> None:
         """Undo where nobody waits for it; what cannot be undone now is when the daemon starts again."""
@@ -260,38 +276,43 @@ class Endpoints:
         if (task := self._expiries.pop(endpoint, None)) is not None and task is not asyncio.current_task():
             task.cancel()
         try:
-            await self._netlink.delete_link(_names(endpoint).host)
+            await self._netlink.delete_link(host_link(endpoint))
         except HostError as error:
             raise MeshnetError(error.what, error.why, error.fix) from error
         self._networks.drop_endpoint(record.number, record.mac, b"")
         await self._runner.step(lambda now: self._node.drop_endpoint(record.number, record.mac, now))
-        await self._runner.step(lambda now: self._node.release(record.number, endpoint, now))
+        for key in lease_ids(endpoint, record):
+            await self._runner.step(partial(self._node.release, record.number, key))
         await self._store.commit([Row(SPACE, endpoint, None)])
-        self._records.pop(endpoint, None)
+        self.records.pop(endpoint, None)
+        self.lost.pop(endpoint, None)
         self._changing.pop(endpoint, None)
-
-    async def _save(self, endpoint: bytes, record: Record) -> None:
-        await self._store.commit([Row(SPACE, endpoint, msgspec.msgpack.encode(record))])
 
     async def _expire(self, endpoint: bytes) -> None:
         await asyncio.sleep(PENDING_S)
-        async with self._lock(endpoint):
-            record = self._records.get(endpoint)
+        async with self.changing(endpoint):
+            record = self.records.get(endpoint)
             if record is not None and not record.confirmed:
                 log.warning("endpoint=%s was never confirmed: undone", endpoint.hex())
                 await self._try_undo(endpoint, record)
 
     # --- rows ------------------------------------------------------------------------------------------------------
 
-    def _lock(self, endpoint: bytes) -> asyncio.Lock:
+    def changing(self, endpoint: bytes) -> asyncio.Lock:
+        """Held by whoever changes the endpoint."""
         return self._changing.setdefault(endpoint, asyncio.Lock())
+
+    async def keep(self, endpoint: bytes, record: Record) -> None:
+        """Store an endpoint's row, durable on return."""
+        self.records[endpoint] = record
+        await self._store.commit([Row(SPACE, endpoint, msgspec.msgpack.encode(record))])
 
     def _find(self, endpoint_id: str) -> tuple[bytes, Record]:
         try:
             endpoint = bytes.fromhex(endpoint_id)
         except ValueError:
             raise _unknown(endpoint_id) from None
-        record = self._records.get(endpoint)
+        record = self.records.get(endpoint)
         if record is None:
             raise _unknown(endpoint_id)
         return endpoint, record
@@ -304,14 +325,20 @@ class Endpoints:
             "network": body.name if body is not None else str(record.number),
             "target": record.target,
             "netns": record.netns,
-            "link": _names(endpoint).peer,
+            "link": peer_link(endpoint),
             "ifname": record.ifname,
             "mac": record.mac.hex(":"),
             "addresses": record.addresses,
             "mtu": body.mtu if body is not None else 0,
             "routes": [MULTICAST],
             "confirmed": record.confirmed,
+            "claimed": not is_unclaimed(record),
         }
+
+    def _alias(self, endpoint: bytes, network: NetworkBody, record: Record) -> str:
+        where = (record.netns, record.ifname, record.target)
+        addresses = tuple(record.addresses)
+        return Alias(self._mesh, network.name, network.number, addresses, record.mac, endpoint, *where).text()
 
 
 def endpoint_mac(network: int, address: str) -> bytes:

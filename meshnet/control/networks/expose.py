@@ -8,18 +8,20 @@ Reference: design §6, §8.
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from gossip.bodies import EndpointBody, NetworkBody
+from gossip.address_bodies import EndpointBody, NetworkBody
+from gossip.errors import Refusal
 from gossip.events import Lease
 from gossip.node import Node
 from meshnet.control.networks.desk import NetworkDesk, clash
 from meshnet.control.networks.networks import GSO_MAX_BYTES, Networks, bridge_name, device_mac
 from meshnet.control.networks.passage import Passage
-from meshnet.control.pending import Pending
+from meshnet.control.pending import Pending, refused
 from meshnet.control.runner import NodeRunner
 from meshnet.control.store.row import Row
 from meshnet.control.store.store import Store
@@ -127,6 +129,14 @@ class Exposures:
         record = self._records.get(number)
         return None if record is None or not record.address else record.address
 
+    def held(self) -> Iterable[tuple[int, bytes]]:
+        """Network and key of every lease of the host's own."""
+        return [(number, ENDPOINT_ID) for number in self._records]
+
+    def said(self) -> Iterable[tuple[int, bytes]]:
+        """Network and MAC of the host's own endpoints."""
+        return [(number, self._mac(number)) for number in self._records]
+
     # --- steps -----------------------------------------------------------------------------------------------------
 
     async def _begin(self, body: NetworkBody, ip: str | None, masquerade: bool) -> Record:
@@ -174,7 +184,10 @@ class Exposures:
         mac = self._mac(body.number)
         said = EndpointBody(network=body.number, mac=mac, addresses=held, name=f"host {self._name}"[:63])
         self._parts.networks.set_endpoint(body.number, mac, b"")
-        await self._parts.runner.step(lambda now: self._parts.node.set_endpoint(said, now))
+        try:
+            await self._parts.runner.step(lambda now: self._parts.node.set_endpoint(said, now))
+        except Refusal as refusal:
+            raise refused(refusal) from None
 
     async def _masquerade(self, body: NetworkBody, record: Record, wanted: bool) -> None:
         if record.masquerade == wanted:

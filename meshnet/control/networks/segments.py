@@ -8,14 +8,17 @@ addresses; the end goes the other way.
 from collections.abc import Callable, Collection
 from typing import Final
 
-from gossip.bodies import NetworkBody
+from gossip.address_bodies import NetworkBody
 from gossip.node import Node
 from meshnet.control.joining.opening import choose_range
+from meshnet.control.networks.adoption import Adoption
 from meshnet.control.networks.desk import DEFAULT_NETWORK, NetworkDesk
 from meshnet.control.networks.endpoints import Endpoints
 from meshnet.control.networks.expose import Exposures, Parts
+from meshnet.control.networks.ipam import Ipam
 from meshnet.control.networks.networks import Networks
 from meshnet.control.networks.passage import Passage
+from meshnet.control.networks.reconcile import Reconciler
 from meshnet.control.pending import Pending
 from meshnet.control.runner import NodeRunner
 from meshnet.control.store.store import Store
@@ -39,6 +42,8 @@ class Segments:
         networks: Networks,
         firewall: FirewallPort,
         entropy: Callable[[int], bytes],
+        clock: Callable[[], float],
+        mesh: bytes,
     ) -> None:
         self._node = node
         self._runner = runner
@@ -47,9 +52,14 @@ class Segments:
         self.passage = Passage(firewall)
         self.pending = Pending(runner)
         self.desk = NetworkDesk(node, runner, self.pending, store, netlink, networks)
-        self.endpoints = Endpoints(node, runner, store, netlink, networks, self.desk, self.pending, entropy)
+        self.endpoints = Endpoints(node, runner, store, netlink, networks, self.desk, self.pending, entropy, mesh)
         parts = Parts(node, runner, self.pending, store, netlink, networks, self.desk, self.passage)
         self.exposures = Exposures(name, parts)
+        self.adoption = Adoption(mesh, node, netlink, self.desk, self.pending, self.endpoints)
+        self.reconciler = Reconciler(node, runner, netlink, self.endpoints, self.adoption, clock)
+        self.reconciler.holders.append(self.exposures.held)
+        self.reconciler.speakers.append(self.exposures.said)
+        self.ipam = Ipam(node, runner, self.pending, self.desk, self.adoption, self.reconciler, clock)
 
     async def found_default(self, wanted: str | None) -> None:
         """Found the mesh's default network with the pool `wanted`, else the first that no route of this host overlaps.
@@ -64,10 +74,12 @@ class Segments:
 
     async def restore(self, links: Collection[str] = (), bridges: Collection[str] = ()) -> None:
         """After a start: sweep what is stale, except these links and bridges of somebody else's, and bring the rest
-        back.
+        back.  Addresses in use that no row names are asked for before anybody can ask for a new one.
         """
         await self.networks.sweep(bridges)
+        await self.adoption.adopt(links)
         await self.endpoints.reconcile(links)
+        await self.adoption.claim_back()
         await self.passage.start(self.exposures.masked())
         await self.exposures.restore()
 

@@ -9,6 +9,7 @@ from typing import Any
 from meshnet.control.api.api import ApiServer
 from meshnet.control.api.requests import DockerRequest, EndpointRequest, ExposeRequest, NetworkRequest, RevokeRequest
 from meshnet.errors import ExitCode, MeshnetError
+from tests.unit.cli.fake_ipam import FakeIpam
 
 START_S = 10.0
 
@@ -208,10 +209,17 @@ class FakeBackend:
     """Answers the samples above; `failures` names methods that raise instead."""
 
     def __init__(self) -> None:
+        self.ipam = FakeIpam(lambda method, argument, default: self._now(method, argument, default))
         self.calls: list[tuple[str, object]] = []
         self.failures: dict[str, Exception] = {}
         self.answers: dict[str, Mapping[str, object]] = {}
         self.hold: asyncio.Event | None = None
+
+    def _now(self, method: str, argument: object, default: Mapping[str, object]) -> Mapping[str, object]:
+        self.calls.append((method, argument))
+        if method in self.failures:
+            raise self.failures[method]
+        return self.answers.get(method, default)
 
     async def _answer(self, method: str, argument: object, default: Mapping[str, object]) -> Mapping[str, object]:
         self.calls.append((method, argument))

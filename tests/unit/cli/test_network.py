@@ -8,6 +8,7 @@ from meshnet.control.api.requests import NetworkRequest
 from meshnet.errors import MeshnetError
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.fake import NETWORK, NETWORKS, FakeDaemon
+from tests.unit.cli.fake_ipam import REGISTRAR
 
 NETWORKS_TEXT = """\
 NETWORK  NUMBER      POOLS                       MTU   SERVED  THIS HOST     ENDPOINTS  MEMBERS  OWNED HERE
@@ -38,6 +39,11 @@ def test_network_create_prints_its_pools_and_the_next_command(run: Run, daemon: 
         (["create", "web", "--subnet", "10.77.0.1/16"], "--subnet 10.77.0.0/16"),
         (["create", "web", "--subnet", "fd00::/64"], "is not an IPv4 range"),
         (["create", "web", "--subnet", "10.0.0.0/30"], "/8 to /29"),
+        (["create", "web", "--subnet", "10.0.0.0/31"], "/8 to /29"),
+        (["create", "web", "--subnet", "10.0.0.4/32"], "/8 to /29"),
+        (["create", "web", "--subnet", "fd00::/127"], "is not an IPv4 range"),
+        (["create", "web", "--subnet", "10.1.0.0/16", "--subnet", "10.1.4.0/24"], "overlaps --subnet 10.1.0.0/16"),
+        (["create", "web", *["--subnet", "10.1.0.0/16"] * 2], "overlaps --subnet 10.1.0.0/16"),
         (["create", "web", "--mtu", "100"], "--mtu"),
         (["create", "web", *["--subnet", "10.1.0.0/24"] * 9], "too many --subnet"),
         (["rm", "a/b"], "is not a network's name"),
@@ -66,3 +72,15 @@ def test_a_refusal_is_the_daemons(run: Run, daemon: FakeDaemon) -> None:
     ended = run("network", "rm", "web")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.splitlines()[1] == f"why:   {why}"
+
+
+def test_the_registrar_is_shown_and_handed_on(run: Run, daemon: FakeDaemon) -> None:
+    assert run("network", "registrar").out == f"host-a  {'a1' * 32}  this host\n"
+    assert json.loads(run("network", "registrar", "--json").out) == REGISTRAR
+    assert run("network", "registrar", "host-b").out.startswith("host-b  ")
+    assert daemon.backend.calls[-1] == ("hand_registrar", "host-b")
+    ended = run("network", "registrar", "a/b")
+    assert ended.code == 2 and "is no peer" in ended.err
+    daemon.backend.answers["registrar"] = {**REGISTRAR, "name": None, "id": None, "here": False}
+    ended = run("network", "registrar")
+    assert (ended.code, ended.out) == (0, "") and "not known yet" in ended.err

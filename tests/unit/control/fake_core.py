@@ -8,9 +8,10 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from gossip.bodies import EndpointBody, NetworkBody, PeerBody
+from gossip.address_bodies import EndpointBody, NetworkBody
+from gossip.bodies import PeerBody
 from gossip.errors import Refusal
-from gossip.events import Event, Lease, Output, PeerView, RangeView
+from gossip.events import Event, Lease, Output, PeerView, RangeView, ReclaimDone, ReclaimPlan, Share, Waiting
 from gossip.node import Node
 from meshnet.boundary import Verb
 from meshnet.control.networks.networks import Networks
@@ -41,11 +42,18 @@ class FakeCore:
         self.answer: NetworkBody | Refusal | None = None
         self.lease_answer: Lease | Refusal | None = Lease(WEB.number, "10.77.0.2/16", 5)
         self.refusal: Refusal | None = None
-        self.held: list[Lease] = []
+        self.given: list[Lease] = []
         self.said: list[EndpointBody] = []
         self.asked: list[tuple[object, ...]] = []
         self.views = [view(OWN, "host-a"), view(OTHER, "host-b")]
         self.open_links: list[tuple[int, bytes]] = [(1, OTHER)]
+        self.keys: dict[tuple[int, bytes], Lease] = {}
+        self.shares: list[Share] = []
+        self.waits: list[Waiting] = []
+        self.odd: list[str] = []
+        self.plan = ReclaimPlan([], [], [], [], [], {}, None)
+        self.reclaim_answer: ReclaimDone | Refusal | None = None
+        self.registrar_id: bytes | None = OWN
 
     def next_timer(self) -> tuple[float, str] | None:
         return None
@@ -69,16 +77,58 @@ class FakeCore:
         return Output()
 
     def allocate(
-        self, network: int, endpoint_id: bytes, now: float, address: str | None = None
+        self, network: int, endpoint_id: bytes, now: float, address: str | None = None, *, in_use: bool = False
     ) -> tuple[Output, Lease | Refusal | None]:
         self.asked.append(("allocate", network, endpoint_id, address))
         if isinstance(self.lease_answer, Lease):
-            self.held.append(self.lease_answer)
+            self.given.append(self.lease_answer)
+            self.keys[network, endpoint_id] = self.lease_answer
         return Output(), self.lease_answer
 
     def release(self, network: int, endpoint_id: bytes, now: float) -> Output:
-        self.held = [lease for lease in self.held if lease.network != network]
+        self.asked.append(("release", network, endpoint_id))
+        self.given = [lease for lease in self.given if lease.network != network]
+        self.keys.pop((network, endpoint_id), None)
         return Output()
+
+    def release_address(self, network: int, address: str, now: float) -> Output:
+        self.asked.append(("release_address", network, address))
+        if self.refusal is not None:
+            raise self.refusal
+        return Output()
+
+    def held(self) -> list[tuple[int, bytes, Lease]]:
+        return [(network, key, lease) for (network, key), lease in sorted(self.keys.items())]
+
+    def utilisation(self) -> list[Share]:
+        return list(self.shares)
+
+    def pending(self) -> list[Waiting]:
+        return list(self.waits)
+
+    def check(self) -> list[str]:
+        return list(self.odd)
+
+    def reclaim_plan(self, peers: Sequence[bytes], now: float) -> ReclaimPlan:
+        self.asked.append(("plan", tuple(peers)))
+        return self.plan
+
+    def reclaim(self, peers: Sequence[bytes], forced: bool, now: float) -> tuple[Output, ReclaimDone | Refusal | None]:
+        self.asked.append(("reclaim", tuple(peers), forced))
+        return Output(), self.reclaim_answer
+
+    def registrar(self) -> bytes | None:
+        return self.registrar_id
+
+    def hand_registrar(self, to: bytes, now: float) -> Output:
+        self.asked.append(("hand_registrar", to))
+        if self.refusal is not None:
+            raise self.refusal
+        self.registrar_id = to
+        return Output()
+
+    def peer(self, identity: bytes) -> PeerView | None:
+        return next((view for view in self.views if view.identity == identity), None)
 
     def set_endpoint(self, body: EndpointBody, now: float) -> Output:
         self.drop_endpoint(body.network, body.mac, now)
@@ -99,7 +149,7 @@ class FakeCore:
         return [body for _, body in sorted(self.known.items())]
 
     def leases(self) -> list[Lease]:
-        return list(self.held)
+        return list(self.given)
 
     def peers(self) -> list[PeerView]:
         return list(self.views)

@@ -8,7 +8,8 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
-from gossip.bodies import EndpointBody, NetworkBody, PeerBody
+from gossip.address_bodies import EndpointBody, NetworkBody
+from gossip.bodies import PeerBody
 from gossip.events import (
     Cloned,
     CloseLink,

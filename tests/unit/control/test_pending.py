@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gossip.bodies import NetworkBody
+from gossip.address_bodies import NetworkBody
 from gossip.errors import Refusal
-from gossip.events import Lease, LeaseSettled, NetworkSettled, Output, Trouble
+from gossip.events import Lease, LeaseSettled, NetworkSettled, Output, ReclaimDone, ReclaimSettled, Trouble
 from meshnet.control import pending as module
-from meshnet.control.pending import Pending, network_key, refused
+from meshnet.control.pending import RECLAIM, Pending, network_key, refused
 from meshnet.errors import ExitCode, MeshnetError
 from tests.unit.control.fake_core import WEB, Bench
 
@@ -41,6 +41,31 @@ async def test_an_answer_told_within_the_step_is_not_missed(bench: Bench) -> Non
         return Output(tell=[NetworkSettled("web", WEB)]), None
 
     assert await pending.ask(network_key("web"), act) == WEB
+
+
+async def test_a_reclaim_is_answered_by_the_run_that_is_under_way(bench: Bench) -> None:
+    pending = Pending(bench.runner)
+    bench.tell = pending.tell
+    done = ReclaimDone(b"12345678", [b"q" * 32], [], [])
+
+    def act(now: float) -> tuple[Output, ReclaimDone | Refusal | None]:
+        return Output(tell=[ReclaimSettled(b"12345678", done)]), None
+
+    assert await pending.ask(RECLAIM, act) == done
+
+
+async def test_an_address_in_use_is_asked_for_as_such(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[object] = []
+
+    def allocate(*arguments: object, in_use: bool = False) -> tuple[Output, Lease]:
+        said.append((arguments[0], arguments[1], arguments[3], in_use))
+        return Output(), Lease(1, "10.32.0.2/12", 1)
+
+    monkeypatch.setattr(bench.core, "allocate", allocate)
+    pending = Pending(bench.runner)
+    await pending.lease_in_use(bench.node, 1, b"e", "10.32.0.2")
+    await pending.lease(bench.node, 1, b"e", "10.32.0.2")
+    assert said == [(1, b"e", "10.32.0.2", True), (1, b"e", "10.32.0.2", False)]
 
 
 async def test_all_who_ask_for_one_name_get_the_answer(bench: Bench) -> None:

@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from meshnet.host.errors import HostError
-from meshnet.host.ports import NetlinkPort
+from meshnet.host.ports import MAX_ALIAS_BYTES, NetlinkPort
 
 BRIDGE, TAP, VETH, PEER = "mn00000001", "mt00000001", "mv0000000001", "mp0000000001"
 BRIDGE_MAC, TAP_MAC, PEER_MAC = (bytes((0x02, 0, 0, 0, 0, n)) for n in (1, 2, 3))
 MTU, GSO = 1400, 57_344
+ALIAS = "meshnet/1 whose it is ".ljust(MAX_ALIAS_BYTES, "x")
 
 
 async def refusal(call: Awaitable[object]) -> int:
@@ -33,7 +34,7 @@ async def walk(port: NetlinkPort, open_tap: Callable[[str], None]) -> None:
     await port.ensure_bridge(BRIDGE, MTU, BRIDGE_MAC)
     open_tap(TAP)
     await port.configure_tap(TAP, mtu=MTU, mac=TAP_MAC, bridge=BRIDGE, gso_max_size=GSO)
-    await port.create_veth(VETH, PEER, mtu=MTU, mac=PEER_MAC, bridge=BRIDGE, gso_max_size=GSO)
+    await port.create_veth(VETH, PEER, mtu=MTU, mac=PEER_MAC, bridge=BRIDGE, gso_max_size=GSO, alias=ALIAS)
 
     links = {link.name: link for link in await port.list_links()}
     assert list(links) == [BRIDGE, PEER, TAP, VETH]
@@ -48,6 +49,7 @@ async def walk(port: NetlinkPort, open_tap: Callable[[str], None]) -> None:
     assert [links[name].mac for name in (BRIDGE, TAP, PEER)] == [BRIDGE_MAC, TAP_MAC, PEER_MAC]
     assert {link.mtu for link in links.values()} == {MTU}
     assert len({link.index for link in links.values()}) == 4
+    assert [links[name].alias for name in (BRIDGE, TAP, VETH, PEER)] == ["", "", ALIAS, ""]
     assert [link.name for link in await port.list_links(("mv",))] == [VETH]
 
     await port.set_gso_max(VETH, GSO // 2)

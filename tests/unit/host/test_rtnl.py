@@ -12,6 +12,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from meshnet.host import rtnl as module
 from meshnet.host.errors import HostError
+from meshnet.host.ports import MAX_ALIAS_BYTES
 from meshnet.host.rtnl import GSO_IPV4_NOTE, Rtnl, check_name, doing, host_mac, mac_text
 
 from .netlink_scenario import BRIDGE, GSO, MTU, PEER, PEER_MAC, TAP, TAP_MAC, VETH
@@ -84,6 +85,20 @@ def test_a_veth_is_one_message_with_both_macs_then_up_and_one_look_back(rtnl: Rt
     make_veth(rtnl)
     assert socket.verbs()[3:] == ["add", "set"]
     assert list(rtnl.notes) == [f"silenced {VETH}"]
+
+
+def test_the_alias_is_set_with_the_message_that_sets_the_link_up(rtnl: Rtnl, socket: Socket) -> None:
+    """A new link's alias is not taken from the message that makes it."""
+    rtnl.create_veth(VETH, PEER, mtu=MTU, mac=PEER_MAC, bridge=BRIDGE, gso_max_size=GSO, alias="whose it is")
+    assert "ifalias" not in socket.sent[0][1]
+    assert socket.sent[1] == ("set", {"index": 8, "state": "up", "ifalias": "whose it is"})
+
+
+@pytest.mark.parametrize("alias", ["x" * (MAX_ALIAS_BYTES + 1), "wéb", "two\nlines", "\x00"])
+def test_what_no_link_should_bear_is_refused_before_anything_is_made(rtnl: Rtnl, socket: Socket, alias: str) -> None:
+    with pytest.raises(HostError, match="no alias"):
+        rtnl.create_veth(VETH, PEER, mtu=MTU, mac=PEER_MAC, bridge=BRIDGE, gso_max_size=GSO, alias=alias)
+    assert socket.sent == []
 
 
 def test_a_kernel_that_ignores_the_newer_cap_is_noted_once(rtnl: Rtnl, socket: Socket) -> None:

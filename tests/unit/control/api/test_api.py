@@ -13,7 +13,7 @@ import uvloop
 from aiohttp import web
 
 from meshnet.cli.client import Client
-from meshnet.control.api import api, api_routes
+from meshnet.control.api import api, reading
 from meshnet.control.api.api import ApiServer
 from meshnet.control.api.api_socket import bind, peer_uid
 from meshnet.errors import ExitCode, MeshnetError
@@ -151,7 +151,7 @@ def test_too_many_requests_at_once_are_refused(
 
 
 def test_a_body_that_never_comes_is_given_up(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_routes, "BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(reading, "BODY_TIMEOUT_S", 0.05)
     request = b"POST /v1/tokens HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9\r\n\r\n{"
     assert raw(daemon.path, request)[0] == 408
 

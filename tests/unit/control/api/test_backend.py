@@ -27,6 +27,7 @@ from meshnet.control.links.reaching import Reaching
 from meshnet.control.networks.desk import NetworkDesk
 from meshnet.control.networks.endpoints import Endpoints
 from meshnet.control.networks.expose import Exposures
+from meshnet.control.networks.ipam import Ipam
 from meshnet.errors import ExitCode, MeshnetError
 from tests.unit.forwarder.fakes import until
 
@@ -79,6 +80,7 @@ class World:
             rotator=cast("Rotator", Part("rotator", self.asked, ["describe"])),
             statics=cast("StaticRotation", Part("statics", self.asked)),
             reaching=cast("Reaching", Part("reaching", self.asked)),
+            ipam=cast("Ipam", Part("ipam", self.asked, ["listed"])),
             on_stop=self.stop,
         )
 
@@ -145,6 +147,11 @@ async def test_a_list_has_a_schema(world: World, call: Callable[[Backend], Any],
     answer = await call(world.backend)
     assert answer["schema"] == schema
     assert set(answer) == {"schema", field}
+
+
+async def test_what_is_asked_about_addresses_goes_to_who_knows_them(world: World) -> None:
+    assert world.backend.ipam.listed() == {"answer": "ipam.listed"}
+    assert world.asked == [("ipam.listed",)]
 
 
 async def test_a_refusal_of_a_part_is_the_refusal_of_the_verb(world: World) -> None:

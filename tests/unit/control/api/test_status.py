@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from crypto.primitives import Suite
-from gossip.bodies import NetworkBody, PeerBody
+from gossip.address_bodies import NetworkBody
+from gossip.bodies import PeerBody
 from gossip.events import PeerView
 from gossip.node import Node
 from gossip.routes import Route

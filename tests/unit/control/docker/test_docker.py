@@ -36,6 +36,7 @@ class DockerBench(PoolsBench):
             self.leases,
             lambda size: next(self.numbers).to_bytes(size, "big"),
             lambda: self.now,
+            bytes(16),
         )
 
     async def web(self) -> None:

@@ -27,6 +27,18 @@ async def test_rows_outlive_the_daemon_until_they_are_dropped() -> None:
     assert Rows(cast("Store", disk)).networks.rows == {}
 
 
+async def test_what_the_mesh_knows_of_docker_is_told_by_network_number() -> None:
+    rows = Rows(cast("Store", RowStore()))
+    await rows.networks.put("n", Network("web", 7, ["10.77.0.0/16"], 1500, True, True))
+    await rows.networks.put("alone", Network("", 9, ["172.18.0.0/16"], 1500, False, False))
+    for network, mac in (("n", b"\x02abcde"), ("alone", b"\x02bcdef"), ("gone", b"\x02cdefg")):
+        await rows.endpoints.put(endpoint_key(network, "e"), Endpoint(network, mac, [], True, 5.0))
+    await rows.leases.put("web 10.77.0.2", Lease("web", "10.77.0.2", b"k", 3, True, False, 5.0))
+    await rows.leases.put("db 10.78.0.2", Lease("db", "10.78.0.2", b"l", 3, True, False, 5.0))
+    assert rows.said() == [(7, b"\x02abcde")]
+    assert rows.held_in({"web": 7}) == [(7, b"k")]
+
+
 async def test_rows_of_others_are_left_alone() -> None:
     disk = RowStore()
     disk.rows[SPACE, b"plugin"] = b"/run/docker/plugins"

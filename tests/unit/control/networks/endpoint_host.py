@@ -8,11 +8,12 @@ import random
 import socket
 from pathlib import Path
 
-from gossip.bodies import NetworkBody
+from gossip.address_bodies import NetworkBody
 from gossip.events import Event, Lease
 from gossip.node import Node
 from meshnet.boundary import Verb
-from meshnet.control.networks import endpoints as module
+from meshnet.control.networks import endpoint_rows as module
+from meshnet.control.networks.adoption import Adoption
 from meshnet.control.networks.desk import NetworkDesk
 from meshnet.control.networks.endpoints import Endpoints
 from meshnet.control.networks.networks import Networks
@@ -69,9 +70,13 @@ class World:
             desk,
             self.pending,
             os.urandom,
+            MESH,
         )
+        self.adoption = Adoption(MESH, self.node, self.netlink, desk, self.pending, self.endpoints)
         if reconcile:
+            await self.adoption.adopt()
             await self.endpoints.reconcile()
+            await self.adoption.claim_back()
 
     async def commit(self, puts: list[PutLike]) -> None:
         """The runner's store; the endpoints have the same one, and tests make that one fail."""

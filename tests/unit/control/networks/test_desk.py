@@ -139,7 +139,7 @@ async def test_a_network_in_use_is_refused_naming_the_endpoint(room: Room, every
 
 async def test_a_lease_that_nobody_names_is_a_use_too(room: Room) -> None:
     room.core.known[WEB.number] = WEB
-    room.core.held = [Lease(WEB.number, "10.77.0.9/16", 1), Lease(1, "10.32.0.9/12", 1)]
+    room.core.given = [Lease(WEB.number, "10.77.0.9/16", 1), Lease(1, "10.32.0.9/12", 1)]
     with pytest.raises(MeshnetError, match=r"address 10\.77\.0\.9/16"):
         await room.desk.unserve("web")
 
@@ -214,3 +214,22 @@ def test_clash_names_the_first_route_of_the_same_family() -> None:
     assert clash(["192.0.2.0/24", "10.1.2.0/24"], routes) == "10.0.0.0/8 dev eth1"
     assert clash(["fd12::/64"], routes) == "fd00::/8 dev eth0"
     assert clash(["192.0.2.0/24"], routes) is None
+
+
+@pytest.mark.parametrize(
+    ("pools", "said"),
+    [
+        (["10.77.0.0/16", "10.77.4.0/24"], "overlaps --subnet 10.77.0.0/16"),
+        (["10.77.0.0/24", "10.77.0.0/24"], "overlaps --subnet 10.77.0.0/24"),
+        (["10.77.0.0/31"], "/8 to /29"),
+        (["10.77.0.4/32"], "/8 to /29"),
+        (["fd00::/64"], "is not an IPv4 range"),
+        (["fd00::/127"], "is not an IPv4 range"),
+    ],
+)
+async def test_pools_that_no_network_can_have_are_refused_before_the_core_is_asked(
+    room: Room, pools: list[str], said: str
+) -> None:
+    with pytest.raises(MeshnetError, match=said) as error:
+        await room.desk.create("web", pools, None)
+    assert error.value.code is ExitCode.USAGE and room.core.asked == []

@@ -14,6 +14,7 @@ from gossip.events import Output
 from meshnet.boundary import EndpointRow, SetEndpoints
 from meshnet.control.api.requests import EndpointRequest
 from meshnet.control.networks import endpoints as module
+from meshnet.control.networks.endpoint_rows import SPACE
 from meshnet.control.networks.networks import GSO_MAX_BYTES, bridge_name
 from meshnet.control.store.row import PutLike
 from meshnet.control.store.store import StoreError
@@ -161,7 +162,7 @@ async def test_a_row_that_cannot_be_stored_leaves_no_link(world: World, monkeypa
     commit = world.store.commit
 
     async def failing(puts: list[PutLike]) -> None:
-        if any(put.space == module.SPACE and put.value is not None for put in puts):
+        if any(put.space == SPACE and put.value is not None for put in puts):
             raise StoreError("cannot write", "No space left on device", "make room")
         await commit(puts)
 
@@ -287,3 +288,19 @@ async def test_stopping_removes_links_and_keeps_addresses_until_the_next_start(w
     await world.crash()
     await world.start()
     assert world.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("10.33.0.1", "is outside the network"),
+        ("fd00::1", "is outside the network"),
+        ("10.32.0.0", "is reserved"),
+        ("10.32.0.1", "is reserved"),
+        ("10.32.0.255", "is reserved"),
+    ],
+)
+async def test_an_address_nobody_may_have_is_refused_with_the_reason(world: World, address: str, said: str) -> None:
+    with pytest.raises(MeshnetError, match=said) as caught:
+        await world.endpoints.make(request(ip=address))
+    assert caught.value.code is ExitCode.USAGE and world.is_empty()

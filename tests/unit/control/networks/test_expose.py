@@ -44,7 +44,7 @@ class Room(Bench):
 
     def is_bare(self) -> bool:
         rows = self.rows.load(SPACE)
-        return not (self.addresses or rows or self.core.held or self.core.said or self.firewall.masked)
+        return not (self.addresses or rows or self.core.given or self.core.said or self.firewall.masked)
 
 
 @pytest.fixture
@@ -153,3 +153,24 @@ async def test_leaving_hides_all(room: Room) -> None:
     await room.exposures.expose("web", None, True)
     await room.exposures.hide_all()
     assert room.is_bare() and bridge_name(WEB.number) in room.netlink.links
+
+
+async def test_what_it_holds_and_says_is_named_while_it_stands(room: Room) -> None:
+    assert list(room.exposures.held()) == list(room.exposures.said()) == []
+    await room.exposures.expose("web", None, False)
+    assert list(room.exposures.held()) == [(WEB.number, ENDPOINT_ID)]
+    assert list(room.exposures.said()) == [(WEB.number, room.core.said[0].mac)]
+
+
+async def test_an_address_that_went_elsewhere_does_not_keep_the_daemon_from_starting(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.exposures.expose("web", None, False)
+    room.anew()
+
+    def foreign(*_: object) -> object:
+        raise Refusal("the endpoint was not announced", f"{ADDRESS} is not in a range of this peer", "x", "foreign")
+
+    monkeypatch.setattr(room.core, "set_endpoint", foreign)
+    await room.exposures.restore()
+    assert room.exposures.address_on(WEB.number) == ADDRESS, "it is for the operator to take it back"

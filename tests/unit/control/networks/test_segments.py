@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
+from gossip.events import Lease
+from meshnet.control.networks.alias import Alias
+from meshnet.control.networks.endpoint_rows import host_link
 from meshnet.control.networks.segments import Segments
 from meshnet.host.memory import MemoryFirewall
 from tests.unit.control.fake_core import DEFAULT, WEB, Bench
@@ -13,7 +17,16 @@ OWN_DEVICES = ["mn00000001", "mn0000beef", "mt00000001", "mt0000beef"]
 
 def segments(bench: Bench, firewall: MemoryFirewall) -> Segments:
     made = Segments(
-        "host-a", bench.node, bench.runner, bench.store, bench.netlink, bench.networks, firewall, os.urandom
+        "host-a",
+        bench.node,
+        bench.runner,
+        bench.store,
+        bench.netlink,
+        bench.networks,
+        firewall,
+        os.urandom,
+        asyncio.get_running_loop().time,
+        bytes(16),
     )
     bench.tell = made.pending.tell
     return made
@@ -48,4 +61,22 @@ async def test_a_stop_takes_devices_and_rules_and_keeps_the_rows() -> None:
     assert (bench.netlink.links, firewall.masked, firewall.passing) == ({}, [], None)
     again = segments(bench, firewall)
     assert again.desk.is_wanted(WEB) and again.exposures.masked() == WEB.pools
+    await bench.close()
+
+
+async def test_a_start_claims_addresses_in_use_before_it_is_through() -> None:
+    bench = Bench()
+    parts = segments(bench, MemoryFirewall())
+    await parts.desk.seen(DEFAULT)
+    mac, endpoint = b"\2\0\0\0\0\7", bytes.fromhex("0a1b2c3d4e")
+    alias = Alias(bytes(16), "default", 1, ("10.32.0.7/12",), mac, endpoint, "4:1", "mesh0", "web").text()
+    await bench.netlink.create_veth(
+        host_link(endpoint), "mp0a1b2c3d4e", mtu=1500, mac=mac, bridge="mn00000001", gso_max_size=1, alias=alias
+    )
+    bench.core.lease_answer = Lease(1, "10.32.0.7/12", 3)
+    await parts.restore()
+    assert ("allocate", 1, endpoint, "10.32.0.7") in bench.core.asked
+    (listed,) = parts.endpoints.listed()
+    assert listed["claimed"] is True and listed["target"] == "web" and bench.core.said[0].mac == mac
+    await parts.end(stop=True)
     await bench.close()
