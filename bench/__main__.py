@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import report
-from bench.cases import flood, gossip, handshakes, hosts, latency, pps, restart, throughput
+from bench.cases import addresses, flood, gossip, handshakes, hosts, latency, pps, restart, throughput
 from bench.machine import fingerprint
 from bench.micro import runner
 from bench.peers.adapter import Peer
@@ -27,8 +27,8 @@ from tests.lab.wire import Wire
 
 PEERS = ("meshnet", "vxlan", "none", "prototype")
 BASES = ("vxlan", "none", "prototype")
-CASES = ("throughput", "latency", "pps", "restart", "flood", "hosts", "handshakes", "gossip", "micro")
-ROOTLESS = ("handshakes", "gossip", "micro")
+CASES = ("throughput", "latency", "pps", "restart", "flood", "hosts", "handshakes", "gossip", "addresses", "micro")
+ROOTLESS = ("handshakes", "gossip", "addresses", "micro")
 WARM_SECONDS = 1
 
 
@@ -55,7 +55,7 @@ def peer(name: str, prototype: Path | None) -> Peer:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m bench", description="peers side by side in one run, as ratios")
     top.add_argument("case", choices=CASES)
-    top.add_argument("modules", nargs="*", help="micro: these files of bench/micro only")
+    top.add_argument("modules", nargs="*", help="micro: these files of bench/micro only; gossip: these parts")
     top.add_argument("--peers", type=words, help=f"of {','.join(PEERS)}; default all that can run")
     top.add_argument("--prototype", type=Path, metavar="PATH", help="a fast-path prototype to measure too")
     top.add_argument("--wire", type=words, default=["offload", "plain", "nic"], help="default offload,plain,nic")
@@ -63,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--seconds", type=int, default=4, metavar="S", help="length of one measurement, default 4")
     top.add_argument("--streams", type=words, default=["1"], help="throughput: numbers of TCP streams, as in 1,4")
     top.add_argument("--loss", type=float, default=0.0, metavar="PERCENT", help="random loss in the middle")
-    top.add_argument("--sizes", type=words, default=["100", "300", "1000"], help="gossip: default 100,300,1000 peers")
+    top.add_argument(
+        "--sizes", type=words, default=["100", "200", "300", "1000"], help="gossip: default 100,200,300,1000 peers"
+    )
     top.add_argument("--cut", type=float, default=3600.0, metavar="S", help="gossip: how long halves are cut off")
     top.add_argument("--json", type=Path, metavar="OUT", help="where the JSON goes, default bench/results/")
     return top
@@ -93,6 +95,9 @@ def compare(chosen: argparse.Namespace) -> None:
     elif chosen.case == "handshakes":
         units = handshakes.UNITS
         tables = [handshakes.measure(chosen.repeat, chosen.seconds)]
+    elif chosen.case == "addresses":
+        units = addresses.UNITS
+        tables = [addresses.measure(chosen.repeat)]
     else:
         names = chosen.peers or [name for name in PEERS if name != "prototype" or chosen.prototype]
         probe, warm, units = case_of(chosen)
@@ -109,7 +114,8 @@ def compare(chosen: argparse.Namespace) -> None:
 
 def spread(chosen: argparse.Namespace) -> None:
     machine = fingerprint()
-    found = [gossip.measure(gossip.Plan(int(size), chosen.cut)) for size in chosen.sizes]
+    parts = chosen.modules or gossip.PARTS
+    found = [gossip.measure(gossip.Plan(int(size), chosen.cut, parts=parts)) for size in chosen.sizes]
     arguments = {"sizes": chosen.sizes, "cut": chosen.cut}
     document = report.document(chosen.case, [], machine, arguments) | {"goals": gossip.GOALS, "figures": found}
     print(gossip.table(found))

@@ -61,6 +61,7 @@ IMPORTS: dict[str, tuple[str, ...]] = {
     "meshnet.cli.attach": ("meshnet.config", "meshnet.errors", "meshnet.host.netlink", "meshnet.cli"),
     "meshnet.daemon": ("meshnet", "crypto", "gossip"),
     "bench": ("tests.lab",),
+    "bench.cases.addresses": ("bench", "gossip", "meshnet.cli", "meshnet.control", "tests.lab", "tests.sim"),
     "bench.cases.gossip": ("bench", "gossip", "tests.sim"),
     "bench.cases.handshakes": ("bench", "crypto", "meshnet.boundary", "meshnet.control"),
     "bench.micro": ("crypto", "gossip", "meshnet.forwarder", "meshnet.boundary"),

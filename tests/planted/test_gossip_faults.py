@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from gossip import limits
-from gossip.bodies import GRANT, Grant, NetworkBody, decode_body, encode_body, known
+from gossip.address_bodies import GRANT, Grant, NetworkBody
+from gossip.bodies import decode_body, encode_body, known
 from gossip.claims import Claim, Claims
 from gossip.errors import Refusal
 from gossip.events import SPACE_STATEMENT, Output, Put

@@ -14,3 +14,14 @@ CORPUS: Mapping[int, str] = {
     184: "the founder left while it had heard of nobody: its ranges and the number pool were lost",
     376: "the same, by another way",
 }
+
+ADDRESS_CORPUS: Mapping[int, str] = {
+    1: "an edition whose author died before it said that it was settled held up all later ones",
+    21: "an admin left for good while its reclaim ran: what it had asked consent for could never be reclaimed",
+    47: "a finished reclaim was promised anew once a register had let some of its grants go",
+    82: "the same, by another way",
+    182: "views differed for ever after a peer left in the step of its new incarnation",
+    411: "a peer left before it heard of a range it was given: an admin must be able to take that over",
+    545: "an admin left for good while its reclaim ran: promises to it kept back what a live peer gave",
+}
+"""The same of lives of addresses (`tests.sim.address_life`)."""

@@ -2,7 +2,9 @@
 
 Rule: a stream delivers in order or breaks, as TCP does; it may break in one direction only. A partition swallows what
 is under way and leaves both ends believing in the stream until their heartbeats tell them; a cut tells both ends; what
-a host sent before it died arrives. Delays are drawn from the world's rng.
+a host sent before it died arrives. Delays are drawn from the world's rng. Beyond what TCP does, a world may ask that
+messages inside a stream are lost, doubled or overtaken (`loss`, `double`, `overtake`): a core must stay safe then, and
+agree again by its digests.
 """
 
 from __future__ import annotations
@@ -52,6 +54,9 @@ class Network:
     rng: Random
     side: dict[int, int] = field(default_factory=dict)
     streams: dict[tuple[int, int], Stream] = field(default_factory=dict)
+    loss: float = 0.0
+    double: float = 0.0
+    overtake: float = 0.0
 
     def joined(self, one: int, two: int) -> bool:
         """Whether the two hosts can exchange packets."""
@@ -80,13 +85,13 @@ class Network:
         if stream is None or stream.broken or stream.closed or stream.mute == host:
             return
         end = stream.other(host)
-        end.arrives_at = max(self.clock.now + self.delay(), end.arrives_at)
 
         def deliver() -> None:
             if not stream.broken and stream.mute != host:
                 end.receive(message)
 
-        self.clock.at(end.arrives_at, deliver)
+        for at in self._arrivals(end):
+            self.clock.at(at, deliver)
 
     def close(self, host: int, link: int, silently: bool = False) -> None:
         """One end is gone. What it sent still arrives; the other hears of the end after that, unless silently."""
@@ -98,6 +103,10 @@ class Network:
             other.arrives_at = max(self.clock.now + self.delay(), other.arrives_at)
             self.clock.at(other.arrives_at, other.down)
         stream.closed = True
+
+    def disorder(self, loss: float, double: float, overtake: float) -> None:
+        """From now on so many of the messages inside streams are lost, doubled or overtaken."""
+        self.loss, self.double, self.overtake = loss, double, overtake
 
     def mute(self) -> None:
         """From now on one end of a random stream is not heard by the other, and neither is told."""
@@ -114,6 +123,18 @@ class Network:
             for end in stream.ends:
                 self.streams.pop((end.host, end.link), None)
                 self.clock.after(self.delay(), end.down)
+
+    def _arrivals(self, end: End) -> list[float]:
+        """When a message sent now arrives: once, unless this network does what no stream does."""
+        at = self.clock.now + self.delay()
+        if self.overtake and self.rng.random() < self.overtake:
+            return [at + self.rng.choice((0.0, MAX_DELAY_S, 1.0))]
+        end.arrives_at = max(at, end.arrives_at)
+        if self.loss and self.rng.random() < self.loss:
+            return []
+        if self.double and self.rng.random() < self.double:
+            return [end.arrives_at, end.arrives_at + self.delay()]
+        return [end.arrives_at]
 
     def _any(self) -> tuple[int, int] | None:
         whole = [key for key, stream in sorted(self.streams.items()) if not stream.closed]

@@ -10,10 +10,11 @@ from gossip.errors import Refusal
 from gossip.events import Output
 from gossip.statements import Slot
 from gossip.statements import author as sign
+from tests.sim.host import Host
 from tests.sim.invariants import check_always, check_rest
 from tests.sim.life import QUIET_S
 from tests.sim.people import MESH, chain_of, identity_of, sign_as
-from tests.sim.world import Host, World
+from tests.sim.world import World
 
 SIZE = 6
 STAFF = ("admin", "invite")

@@ -8,7 +8,8 @@ import pytest
 
 from gossip import limits
 from gossip.errors import Refusal
-from tests.sim.world import Host, World
+from tests.sim.host import Host
+from tests.sim.world import World
 
 SEEDS = [int(os.environ["MESHNET_SEED"])] if "MESHNET_SEED" in os.environ else list(range(20))
 SIZE = 5

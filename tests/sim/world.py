@@ -1,8 +1,7 @@
 """A mesh of `gossip.node.Node`s with stores, a network, and faults drawn from one seed.
 
-Rule: the host side does what the daemon's runner does: writes of a step first and all at once, then messages, then
-events. A crash may strike before the writes of a step (they and all after are lost), right after them (nothing was
-sent), or when all of the step is done. A host restarts from its store alone. Everything random comes from the seed.
+Rule: everything random comes from the seed; what a host does with its core's output and where a crash may strike it is
+`tests.sim.host`.
 """
 
 from __future__ import annotations
@@ -10,268 +9,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from gossip import limits
-from gossip.bodies import GRANT, REQUEST, EndpointBody, NetworkBody
-from gossip.bodies import NETWORK as NETWORK_KIND
+from gossip.address_bodies import GRANT, REQUEST, NetworkBody
+from gossip.address_bodies import NETWORK as NETWORK_KIND
 from gossip.errors import Refusal
 from gossip.events import (
     SPACE_STATEMENT,
-    Cloned,
-    CloseLink,
-    Dial,
-    EndpointGone,
-    EndpointSet,
-    Event,
-    Lease,
-    LeaseSettled,
-    NetworkGone,
-    NetworkSettled,
     Output,
-    PeerRevoked,
-    PeerSeen,
-    Readmitted,
 )
-from gossip.node import Node
 from gossip.statements import parse
 from tests.sim.clock import Clock
-from tests.sim.network import End, Network
-from tests.sim.people import MESH, admit, identity_of, mac_of, peer_body, sign_as, verify
+from tests.sim.host import Host
+from tests.sim.network import Network
 
-NETWORK = NetworkBody(1, "default", ["10.0.0.0/24"], 1500)
 JOIN_RETRY_S = 1.0
 GIVING_FACTOR = 100  # a step that gives addresses away is so much likelier to be struck
 CLAIMING_FACTOR = 20  # and so is one that asks, grants or founds
 NAMES = ("web", "db", "cache", "queue")
 
 
-class Host:
-    """One host: a store that survives, and a node that does not."""
-
-    def __init__(self, world: World, index: int) -> None:
-        self.world = world
-        self.index = index
-        self.name = f"h{index}"
-        self.identity = identity_of(self.name)
-        self.store: dict[tuple[str, bytes], bytes] = {}
-        self.life = 0
-        self.up = False
-        self.joined = index == 0
-        self.left = False
-        self.attached: dict[bytes, Lease] = {}
-        self.answered: list[NetworkBody] = []
-        self.refused: list[Refusal] = []
-        self.waiting: dict[object, float] = {}
-        self.told: dict[tuple[bytes, int, bytes], EndpointBody] = {}
-        self.barred: dict[bytes, None] = {}
-        """Who counts no longer, as this host was told."""
-        self.forgot: list[bytes] = []
-        """Whom it was told to turn away, and knew nothing of after a restart."""
-        self.clones_told = 0
-        self._untold = False
-        self._timer_at = float("inf")
-        self._links, self.ahead = 0, 0.0
-        self.node = self.load()
-
-    @property
-    def now(self) -> float:
-        """This host's own clock, which goes forward at times while the host sleeps."""
-        return self.world.clock.now + self.ahead
-
-    def load(self) -> Node:
-        """A node as it would come back from the store."""
-        rows = [(space, key, value) for (space, key), value in sorted(self.store.items())]
-        rng = Random(self.world.rng.random())
-        return Node(
-            mesh=MESH,
-            identity=self.identity,
-            sign=sign_as(self.identity),
-            verify=verify,
-            admit=admit,
-            rng=rng,
-            stored=rows,
-        )
-
-    def start(self) -> None:
-        """Begin a life."""
-        self.life += 1
-        self.up = True
-        self.told = {}
-        self.waiting = {}
-        self._timer_at = float("inf")
-        self.node = self.load()
-        self.forgot += [] if self._untold else [peer for peer in self.barred if not self.node.barred(peer)]
-        self.barred, self._untold = {}, False
-        chain = self.world.chains.get(self.name, ())
-        body = peer_body(self.name, f"{self.name}:6799", boot=self.life, chain=chain)
-        if not self.apply(self.node.start(body, self.now)):
-            return
-        if self.index == 0 and not self.node.networks():
-            self.apply(self.node.found_network(NETWORK, self.now))
-        elif not self.joined:
-            self.world.join(self)
-
-    def begin(self) -> None:
-        """Begin a life unless one is under way, or the last was ended for good."""
-        if not self.up and not self.left:
-            self.start()
-
-    def crash(self, silently: bool = True) -> None:
-        """End this life at once."""
-        self.up = False
-        for host, link in [key for key in self.world.network.streams if key[0] == self.index]:
-            self.world.network.close(host, link, silently)
-
-    def apply(self, output: Output) -> bool:
-        """Writes, then messages, then events; False when a crash struck before they were all done."""
-        if not self.up:
-            return False
-        strike = self.world.strike(self, output)
-        if strike == "before":
-            self.crash()
-            return False
-        for put in output.persist:
-            if put.value is None:
-                self.store.pop((put.space, put.key), None)
-            else:
-                self.store[put.space, put.key] = put.value
-        if strike == "after":
-            self._untold = True
-            self.crash()
-            return False
-        for link, message in output.send:
-            self.world.network.send(self.index, link, message)
-        for event in output.tell:
-            self._hear(event)
-        self.arm()
-        if strike == "done":
-            self.crash()
-        return True
-
-    def end_of_link(self) -> End:
-        """A fresh link id with its callbacks, good for this life alone."""
-        self._links += 1
-        life, link, world = self.life, self._links, self.world
-
-        def receive(message: bytes) -> None:
-            if self.up and self.life == life:
-                self.apply(self.node.receive(link, message, self.now))
-
-        def down() -> None:
-            world.network.streams.pop((self.index, link), None)
-            if self.up and self.life == life:
-                self.apply(self.node.link_down(link, self.now))
-
-        return End(self.index, life, link, receive, down)
-
-    def _hear(self, event: Event) -> None:
-        if isinstance(event, CloseLink):
-            self.world.network.close(self.index, event.link)
-        elif isinstance(event, Dial):
-            self.world.dial(self, event.peer)
-        elif isinstance(event, EndpointSet):
-            self.told[event.owner, event.body.network, event.body.mac] = event.body
-        elif isinstance(event, EndpointGone):
-            self.told.pop((event.owner, event.network, event.mac), None)
-        elif isinstance(event, PeerRevoked):
-            self.barred[event.peer] = None
-        elif isinstance(event, PeerSeen):
-            self.barred.pop(event.peer, None)
-        elif isinstance(event, Readmitted):
-            self.barred.pop(self.identity)
-        elif isinstance(event, Cloned):
-            self.clones_told += 1
-        elif isinstance(event, NetworkSettled):
-            self.waiting.pop(event.name, None)
-            self._founded(event.answer)
-        elif isinstance(event, LeaseSettled):
-            self.waiting.pop((event.network, event.endpoint_id), None)
-            if isinstance(event.answer, Lease):
-                lease, life = event.answer, self.life
-                self.world.clock.after(0.0, lambda: self._announce(event.endpoint_id, lease, life))
-        elif isinstance(event, NetworkGone):
-            for endpoint, lease in list(self.attached.items()):
-                if lease.network == event.body.number:
-                    del self.attached[endpoint]
-
-    def create(self, name: str, pools: Sequence[str]) -> None:
-        """Found a network."""
-        if self.node.barred(self.identity):
-            return
-        output, answer = self.node.create_network(name, pools, None, self.now)
-        if answer is None:
-            self.waiting[name] = self.world.clock.now + limits.CLAIM_S
-        if self.apply(output):
-            self._founded(answer)
-
-    def remove(self, number: int) -> None:
-        """Remove a network, if it may be."""
-        try:
-            output = self.node.remove_network(number, self.now)
-        except Refusal:
-            return
-        self.world.removed[number] = None
-        self.apply(output)
-
-    def leave(self) -> None:
-        """Leave for good; a crash on the way leaves it half done, and the host a member after its return."""
-        if self.apply(self.node.leave(self.now)):
-            self.left = True
-            self.attached = {}
-
-    def _founded(self, answer: NetworkBody | Refusal | None) -> None:
-        if isinstance(answer, NetworkBody):
-            self.answered.append(answer)
-        elif isinstance(answer, Refusal):
-            self.refused.append(answer)
-
-    def attach(self, endpoint: bytes, network: int = 1) -> None:
-        """Lease an address and announce the endpoint, as two steps or, when the lease must wait, later."""
-        if self.node.barred(self.identity):
-            return
-        output, answer = self.node.allocate(network, endpoint, self.now)
-        if answer is None:
-            self.waiting.setdefault((network, endpoint), self.world.clock.now + limits.CLAIM_S)
-        if self.apply(output) and isinstance(answer, Lease):
-            self._announce(endpoint, answer, self.life)
-
-    def _announce(self, endpoint: bytes, lease: Lease, life: int) -> None:
-        if not self.up or self.life != life or self.left:
-            return
-        self.attached[endpoint] = lease
-        body = EndpointBody(lease.network, mac_of(endpoint), [(lease.address, lease.number)], endpoint.hex())
-        try:
-            self.apply(self.node.set_endpoint(body, self.now))
-        except Refusal as refusal:
-            if refusal.code not in ("unknown-network", "revoked"):
-                raise
-            del self.attached[endpoint]
-
-    def detach(self, endpoint: bytes) -> None:
-        """Withdraw the endpoint and end its lease, as two steps."""
-        network = self.attached[endpoint].network
-        if not self.apply(self.node.drop_endpoint(network, mac_of(endpoint), self.now)):
-            return
-        if self.apply(self.node.release(network, endpoint, self.now)):
-            del self.attached[endpoint]
-
-    def arm(self) -> None:
-        """Set the timer that the node wants."""
-        timer = self.node.next_timer()
-        if timer is None or timer[0] - self.ahead >= self._timer_at:
-            return
-        at, life = max(timer[0] - self.ahead, self.world.clock.now + 1e-6), self.life
-        self._timer_at = at
-
-        def ring() -> None:
-            if self.up and self.life == life and self._timer_at == at:
-                self._timer_at = float("inf")
-                self.apply(self.node.handle_timer(self.now))
-
-        self.world.clock.at(at, ring)
-
-
 class World:
     """Hosts, clock, network and the dice of one seed."""
+
+    default = NetworkBody(1, "default", ["10.0.0.0/24"], 1500)
+    """The mesh's default network."""
+    ways: Sequence[str] = ("before", "after", "done")
+    """Where a crash strikes a step; "amid": between its writes and its last message, after any number of them."""
 
     def __init__(self, seed: int, size: int) -> None:
         self.rng = Random(seed)
@@ -279,22 +41,33 @@ class World:
         self.network = Network(self.clock, Random(self.rng.random()))
         self.crash_chance = 0.0
         self.persists = 0
-        self.strike_at: tuple[int, str] | None = None
+        self.strike_at: tuple[int, str | int] | None = None
         """Strike exactly that step of those that write, counted from 1, and in which way."""
+        self.struck: int | None = None
+        """How many messages that step had."""
         self.removed: dict[int, None] = {}
         self.chains: dict[str, Sequence[bytes]] = {}
         """The certificates of hosts that the founder did not let in without a role."""
         self._giving = self.harsh = False
         self._endpoints = 0
-        self.hosts = [Host(self, index) for index in range(size)]
+        self.hosts = [self.make_host(index) for index in range(size)]
         self._by_identity = {host.identity: host for host in self.hosts}
 
-    def strike(self, host: Host, output: Output) -> str | None:
-        """Whether a crash strikes this host's step: "before" or "after" its writes, or when it is "done"."""
+    def make_host(self, index: int) -> Host:
+        """A host that has not begun to live."""
+        return Host(self, index)
+
+    def started(self, host: Host) -> None:
+        """The host began a life, and is linked with nobody yet."""
+
+    def strike(self, host: Host, output: Output) -> str | int | None:
+        """Whether a crash strikes this host's step: "before" or "after" its writes, when it is "done", or after so
+        many of its messages."""
         self.persists += bool(output.persist)
         if self.strike_at is not None:
             if not output.persist or self.persists != self.strike_at[0]:
                 return None
+            self.struck = len(output.send)
             self.revive(host)
             return self.strike_at[1]
         consequential = bool(output.persist or output.send or self._giving)
@@ -304,7 +77,8 @@ class World:
         if self.rng.random() >= self.crash_chance * (GIVING_FACTOR if self._giving else factor):
             return None
         self.revive(host)
-        return self.rng.choice(("before", "after", "done"))
+        way = self.rng.choice(self.ways if output.send else [way for way in self.ways if way != "amid"])
+        return self.rng.randrange(len(output.send)) if way == "amid" else way
 
     def revive(self, host: Host) -> None:
         """The host starts again some time later, if it is down then."""
@@ -355,12 +129,19 @@ class World:
 
         self.clock.after(JOIN_RETRY_S, again)
 
+    def acts(self) -> dict[str, int]:
+        """What an operator or fate may do, and how often."""
+        acts = {"attach": 10, "detach": 4, "create": 4, "remove": 1, "crash": 1, "cut": 2, "partition": 1, "heal": 2}
+        return acts | ({"mute": 2, "leap": 1} if self.harsh else {})
+
     def act(self) -> None:
         """One random act of an operator or of fate."""
         host = self.rng.choice(self.hosts)
-        acts = {"attach": 10, "detach": 4, "create": 4, "remove": 1, "crash": 1, "cut": 2, "partition": 1, "heal": 2}
-        acts |= {"mute": 2, "leap": 1} if self.harsh else {}
-        act = self.rng.choices(list(acts), list(acts.values()))[0]
+        acts = self.acts()
+        self.do(self.rng.choices(list(acts), list(acts.values()))[0], host)
+
+    def do(self, act: str, host: Host) -> None:
+        """Carry one act out, where it can be."""
         serving = host.up and not host.left and bool(host.node.networks())
         if act == "attach" and serving:
             self._endpoints += 1
@@ -375,15 +156,19 @@ class World:
         elif act == "crash" and host.up and not host.left:
             host.crash(silently=self.rng.random() < 0.5)
             self.revive(host)
-        elif act == "cut":
+        elif act == "leap" and host.up:
+            host.ahead += self.rng.choice((5.0, 60.0, 86_400.0))
+            host.arm()
+        else:
+            self._disturb(act)
+
+    def _disturb(self, act: str) -> None:
+        if act == "cut":
             self.network.cut()
         elif act == "partition":
             self.network.partition({each.index: self.rng.randrange(2) for each in self.hosts})
         elif act == "mute":
             self.network.mute()
-        elif act == "leap" and host.up:
-            host.ahead += self.rng.choice((5.0, 60.0, 86_400.0))
-            host.arm()
         elif act == "heal":
             self.network.partition({})
 

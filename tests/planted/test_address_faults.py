@@ -1,0 +1,126 @@
+"""Faults planted in loans, registers and reclaims, each of which the lives and stories of addresses must notice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import gossip.succession
+from gossip.address_bodies import LOAN, AckBody, LoanBody, RequestBody
+from gossip.addresses import Addresses
+from gossip.consents import Consents
+from gossip.editions import Edition
+from gossip.events import SPACE_STATEMENT, Output, Put
+from gossip.fences import Fences
+from gossip.ipam.allocator import Allocator
+from gossip.node import Node
+from gossip.reclaim import Reclaims
+from gossip.register import Register
+from gossip.replica import Replica
+from gossip.statements import parse
+from tests.planted.detection import first_red_address_seed, revival_is_red
+
+
+def test_a_lender_that_leases_what_it_lent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Allocator, "lend", lambda allocator, network, address: None)
+    assert first_red_address_seed() is not None
+
+
+def test_a_lender_that_forgets_its_loans_on_restart_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Replica.load
+
+    def forgetful(replica: Replica, space: str, key: bytes, value: bytes) -> None:
+        if space == SPACE_STATEMENT:
+            statement = parse(value)
+            if statement.kind == LOAN and statement.owner == replica.identity:
+                return
+        load(replica, space, key, value)
+
+    monkeypatch.setattr(Replica, "load", forgetful)
+    assert first_red_address_seed() is not None
+
+
+def test_a_loan_that_is_told_before_it_is_stored_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    receive, handle_timer = Node.receive, Node.handle_timer
+    late: dict[int, list[Put]] = {}
+
+    def early(node: Node, link: int, message: bytes, now: float) -> Output:
+        output = receive(node, link, message, now)
+        held = [put for put in output.persist if _lends(node, put)]
+        late.setdefault(id(node), []).extend(held)
+        return replace(output, persist=[put for put in output.persist if put not in held])
+
+    def then_stored(node: Node, now: float) -> Output:
+        output = handle_timer(node, now)
+        return replace(output, persist=[*late.pop(id(node), []), *output.persist])
+
+    monkeypatch.setattr(Node, "receive", early)
+    monkeypatch.setattr(Node, "handle_timer", then_stored)
+    assert first_red_address_seed() is not None
+
+
+def _lends(node: Node, put: Put) -> bool:
+    if put.space != SPACE_STATEMENT or put.value is None:
+        return False
+    statement = parse(put.value)
+    return statement.kind == LOAN and statement.owner == node.identity
+
+
+def test_a_lender_that_hears_no_requests_for_what_it_lent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_use(addresses: Addresses, loan: LoanBody) -> bool:
+        return addresses._directory.says(loan.to, loan.network, int.from_bytes(loan.address, "big"))
+
+    monkeypatch.setattr(Addresses, "in_use", in_use)
+    assert first_red_address_seed() is not None
+
+
+def test_a_borrower_that_says_no_more_what_it_borrowed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def borrows(addresses: Addresses, request: RequestBody) -> bool:
+        return False
+
+    monkeypatch.setattr(Addresses, "borrows", borrows)
+    assert first_red_address_seed() is not None
+
+
+def test_a_register_that_is_settled_without_all_acknowledgements_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def acknowledged(register: Register, edition: Edition) -> bool:
+        wanted = AckBody(edition.network, edition.author, edition.number, edition.digest)
+        said = [register._editions.ack(edition.network, peer) for peer in register._members()]
+        return sum(ack == wanted for ack in said) >= 2
+
+    monkeypatch.setattr(Register, "_acknowledged", acknowledged)
+    monkeypatch.setattr(Register, "_holds_back", lambda register, peer, base: False)
+    monkeypatch.setattr(Register, "_near", lambda register, peer: True)
+    assert first_red_address_seed() is not None
+
+
+def test_a_promise_that_is_not_stored_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Consents, "load", lambda consents, rows: None)
+    assert revival_is_red(restart=True)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_promise_that_is_not_kept_is_noticed(monkeypatch: pytest.MonkeyPatch, restart: bool) -> None:
+    monkeypatch.setattr(Consents, "keeps_back", lambda consents, change: False)
+    assert revival_is_red(restart=restart)
+
+
+def test_a_reclaim_that_does_not_wait_for_all_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reclaims, "_asked", lambda reclaims, named: [])
+    assert first_red_address_seed() is not None
+
+
+def test_a_fence_that_nobody_heeds_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fences, "fenced", lambda fences, donor, owner, run: False)
+    assert first_red_address_seed() is not None
+
+
+def test_a_takeover_that_lends_nothing_to_who_used_it_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip.succession, "_in_use", lambda estate: [])
+    assert first_red_address_seed() is not None
+
+
+def test_without_a_fault_the_same_lives_are_green() -> None:
+    assert first_red_address_seed(range(3)) is None
+    assert not revival_is_red(restart=False) and not revival_is_red(restart=True)
