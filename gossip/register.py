@@ -244,11 +244,14 @@ class Register:
         return len(loose) if len(loose) > limits.REGISTER_AFTER else sum(deed.donor in crowded for deed in loose)
 
     def _under_way(self, network: int) -> bool:
-        if any(not self._roster.gone(author) for author, _ in self._custody.above(network)):
+        if any(not self._lost(author) for author, _ in self._custody.above(network)):
             return True
         base = self._custody.base(network)
         said = None if base is None else self._editions.settled(network, base.author)
-        return base is not None and said is not None and not said.held and not self._roster.gone(base.author)
+        return base is not None and said is not None and not said.held and not self._lost(base.author)
+
+    def _lost(self, author: bytes) -> bool:
+        return self._roster.gone(author) or self._fenced_out(author)
 
     def _highest(self, network: int) -> int:
         base = self._custody.base(network)
@@ -265,7 +268,7 @@ class Register:
 
     def _members(self) -> list[bytes]:
         """Those without whose word nothing is settled."""
-        return [p for p in sorted(self._roster.bodies) if not self._roster.gone(p) and not self._fenced_out(p)]
+        return [peer for peer in sorted(self._roster.bodies) if not self._lost(peer)]
 
     def _near(self, peer: bytes) -> bool:
         return peer == self._identity or self._roster.reachable(peer)
