@@ -12,11 +12,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from gossip.address_bodies import ENDPOINT, EndpointBody, NetworkBody, endpoint_key
-from gossip.bodies import LEFT, PEER, LeftBody, PeerBody, encode_body
 from gossip.errors import LocalError, Refusal
 from gossip.events import Lease, Output, ReclaimDone
 from gossip.knowledge import Knowledge
+from gossip.state.address_bodies import ENDPOINT, EndpointBody, NetworkBody, endpoint_key
+from gossip.state.bodies import LEFT, PEER, LeftBody, PeerBody, encode_body
 
 
 class Acting(Knowledge):

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gossip.address_bodies import EndpointBody, NetworkBody
-from gossip.bodies import PeerBody
 from gossip.errors import Refusal
+from gossip.state.address_bodies import EndpointBody, NetworkBody
+from gossip.state.bodies import PeerBody
 
 SPACE_STATEMENT = "gossip.statement"
 SPACE_OWN = "gossip.own"

@@ -12,16 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from gossip.acts import Acts
-from gossip.address_bodies import EndpointBody, NetworkBody
-from gossip.addresses import Addresses
-from gossip.asking import Asking
-from gossip.authority import Admit, Authority
-from gossip.bodies import LEFT, PEER
-from gossip.consents import Consents
-from gossip.contacts import Contacts
-from gossip.doubt import Doubt
-from gossip.estates import Estates
+from gossip.custody.register import Register
 from gossip.events import (
     Lease,
     Output,
@@ -38,19 +29,28 @@ from gossip.events import (
     Trouble,
     Waiting,
 )
-from gossip.fences import Fences
-from gossip.gate import Verify
-from gossip.networks import Directory
-from gossip.oddities import oddities
-from gossip.reclaim import Reclaims
-from gossip.register import Register
-from gossip.replica import Replica, load_all
-from gossip.roster import Roster
-from gossip.routes import Route
-from gossip.sightings import Sightings
-from gossip.succession import Succession
-from gossip.utilisation import shares_of
-from gossip.view import Change
+from gossip.ipam.addresses import Addresses
+from gossip.ipam.asking import Asking
+from gossip.ipam.oddities import oddities
+from gossip.ipam.utilisation import shares_of
+from gossip.networks.networks import Directory
+from gossip.people.acts import Acts
+from gossip.people.authority import Admit, Authority
+from gossip.people.roster import Roster
+from gossip.people.routes import Route
+from gossip.people.sightings import Sightings
+from gossip.reclaiming.consents import Consents
+from gossip.reclaiming.estates import Estates
+from gossip.reclaiming.fences import Fences
+from gossip.reclaiming.reclaim import Reclaims
+from gossip.reclaiming.succession import Succession
+from gossip.spreading.contacts import Contacts
+from gossip.state.address_bodies import EndpointBody, NetworkBody
+from gossip.state.bodies import LEFT, PEER
+from gossip.state.doubt import Doubt
+from gossip.state.gate import Verify
+from gossip.state.replica import Replica, load_all
+from gossip.state.view import Change
 
 if TYPE_CHECKING:
     from random import Random
@@ -129,7 +129,7 @@ class Knowledge:
         return self._roster.one(identity)
 
     def member(self, identity: bytes) -> bool:
-        """Whether the identity is known and counts as a member (`gossip.authority`); leaving changes nothing."""
+        """Whether the identity is known and counts as a member (`gossip.people.authority`); leaving changes nothing."""
         return self._authority.member(identity)
 
     def barred(self, identity: bytes) -> bool:

@@ -14,11 +14,11 @@ from collections.abc import Iterable
 
 from gossip import limits
 from gossip.acting import Acting
-from gossip.address_bodies import DEFAULT_NETWORK
-from gossip.bodies import PEER, PeerBody, encode_body
-from gossip.codec import Beat, Delta, Digest, Owners, Proofs, Want, decode, encode
 from gossip.errors import LocalError, RemoteError
 from gossip.events import CloseLink, EndpointSet, Heard, NetworkSeen, Output, PeerRevoked, PeerSeen
+from gossip.spreading.codec import Beat, Delta, Digest, Owners, Proofs, Want, decode, encode
+from gossip.state.address_bodies import DEFAULT_NETWORK
+from gossip.state.bodies import PEER, PeerBody, encode_body
 
 
 class Node(Acting):

@@ -284,9 +284,9 @@ def test_a_long_file_and_a_long_function_are_found() -> None:
 
 
 def test_a_module_whose_name_is_shared_needs_the_test_of_its_own_package() -> None:
-    assert not has_test("gossip/links.py", ["links", "links"], {"tests/unit/control/links/test_links.py"})
-    assert has_test("gossip/links.py", ["links", "links"], {"tests/unit/gossip/test_links.py"})
-    assert has_test("gossip/spread.py", ["spread"], {"tests/property/test_spread.py"})
+    assert not has_test("gossip/spreading/links.py", ["links", "links"], {"tests/unit/control/links/test_links.py"})
+    assert has_test("gossip/spreading/links.py", ["links", "links"], {"tests/unit/gossip/spreading/test_links.py"})
+    assert has_test("gossip/spreading/spread.py", ["spread"], {"tests/property/test_spread.py"})
 
 
 def test_the_hot_marker_is_read_from_the_head_of_a_module() -> None:

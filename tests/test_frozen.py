@@ -16,8 +16,9 @@ from crypto.prologue import Channel
 from crypto.session import TAG_BYTES, Opener
 from crypto.stream import PasswordInitiator, StreamInitiator
 from crypto.token import Token
-from gossip import bodies, codec
-from gossip.statements import parse, signed_bytes
+from gossip.spreading import codec
+from gossip.state import bodies
+from gossip.state.statements import parse, signed_bytes
 from meshnet.control.joining import join_wire as wire
 from meshnet.control.keys.membership import JoinRequest
 from meshnet.control.links.credential import Credential

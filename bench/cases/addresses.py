@@ -20,17 +20,27 @@ from tempfile import TemporaryDirectory
 
 from bench.machine import steal_ticks
 from bench.run import Table, say
-from gossip.address_bodies import GRANT, REGISTER, SETTLED, Grant, NetworkBody, Row, SettledBody, grant_id, register_key
-from gossip.bodies import encode_body
-from gossip.body import least_bytes
-from gossip.editions import chunks_of, digest_of
+from gossip.custody.editions import chunks_of, digest_of
 from gossip.events import Event, Lease, Output
 from gossip.ipam.ranges import network_of
 from gossip.ipam.ring import Deed, Ring
 from gossip.ipam.space import Space
 from gossip.ipam.spare import spare_block
 from gossip.node import Node
-from gossip.statements import author
+from gossip.state.address_bodies import (
+    GRANT,
+    REGISTER,
+    SETTLED,
+    Grant,
+    NetworkBody,
+    Row,
+    SettledBody,
+    grant_id,
+    register_key,
+)
+from gossip.state.bodies import encode_body
+from gossip.state.body import least_bytes
+from gossip.state.statements import author
 from meshnet.cli.client import Client
 from meshnet.control.runner import NodeRunner
 from meshnet.control.store.store import Store

@@ -24,12 +24,12 @@ from functools import partial
 from random import Random
 
 from bench.run import say
-from gossip.bodies import LINKS, PEER, LinksBody, encode_body
-from gossip.codec import Beat, encode
 from gossip.events import Output, Reachable
 from gossip.limits import HEARTBEAT_S
 from gossip.node import Node
-from gossip.statements import author
+from gossip.spreading.codec import Beat, encode
+from gossip.state.bodies import LINKS, PEER, LinksBody, encode_body
+from gossip.state.statements import author
 from tests.sim.people import MESH, identity_of, sign_as
 from tests.sim.scale import Host, World, body_of, core
 from tests.sim.sharing import shared

@@ -5,7 +5,7 @@ Rule: one lease per (network, endpoint id), handed out round-robin, so that a fr
 lease has a number greater than all this host has given or seen for the network; a lease on loan has the loan's. Nothing
 here knows peers or statements: the ring and whose tiles count are arguments. Every change is a Put, and the rows alone
 rebuild the leases; what is lent follows from the loans that were said.
-Flow: `gossip.addresses` -> `space` -> `find` -> `lease` -> Output.
+Flow: `gossip.ipam.addresses` -> `space` -> `find` -> `lease` -> Output.
 Reference: design §6.
 """
 

@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gossip import limits
-from gossip.address_bodies import Grant
 from gossip.ipam.ranges import Pool, show
+from gossip.state.address_bodies import Grant
 
 Fenced = Callable[[bytes, bytes, bytes], bool]
 """(donor, owner, run) -> whether by that reclaim the donor may give what the owner owned."""

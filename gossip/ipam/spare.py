@@ -4,7 +4,7 @@ Purpose: a mesh whose peers come and go for years ends with about as many ranges
 Rule: given is about half of the largest free piece, as a block that is aligned to its size; or another, at least half
 as large, that makes fewer ranges: one beside what the taker owns, at an end of the giver's range, or the whole of a
 tile that is no more than five eighths of what is free. Ranges left behind go to a neighbour, so that they join its own.
-Flow: `gossip.addresses` -> `spare_block`, `heir`.
+Flow: `gossip.ipam.addresses` -> `spare_block`, `heir`.
 Reference: design §6.
 """
 

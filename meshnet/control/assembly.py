@@ -18,9 +18,9 @@ from crypto.errors import RemoteError
 from crypto.handshake import Local
 from crypto.primitives import verify
 from crypto.secret import MeshSecret
-from gossip.authority import Admitted
 from gossip.errors import Refusal
 from gossip.node import Node
+from gossip.people.authority import Admitted
 from meshnet.boundary import Configure, SessionRow
 from meshnet.config import Places
 from meshnet.control.api.api import ApiServer

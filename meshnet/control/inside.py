@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Protocol
 
-from gossip.address_bodies import NetworkBody
 from gossip.events import PeerView
+from gossip.state.address_bodies import NetworkBody
 
 __all__ = ["SAID_MAX", "Inside"]
 

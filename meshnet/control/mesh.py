@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 
-from gossip.bodies import PeerBody
 from gossip.events import (
     Cloned,
     EndpointGone,
@@ -26,6 +25,7 @@ from gossip.events import (
     SecretRotation,
     Trouble,
 )
+from gossip.state.bodies import PeerBody
 from meshnet.control.handshakes.sessions import Sessions
 from meshnet.control.links.links import Links
 from meshnet.control.links.statics import Statics

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from gossip.bodies import PeerBody
 from gossip.node import Node
+from gossip.state.bodies import PeerBody
 from meshnet import __version__
 from meshnet.control.keys.membership import Membership
 from meshnet.control.runner import NodeRunner

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from crypto.keys import IdentityKey, StaticKey
-from gossip import address_bodies as addresses
-from gossip import bodies, codec
-from gossip.statements import Statement, author, key_of
+from gossip.spreading import codec
+from gossip.state import address_bodies as addresses
+from gossip.state import bodies
+from gossip.state.statements import Statement, author, key_of
 from meshnet.control.links.credential import Credential
 from tests.frozen.cast import (
     A_STATIC,

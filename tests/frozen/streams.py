@@ -11,7 +11,7 @@ from crypto.password import password_key
 from crypto.primitives import Suite
 from crypto.prologue import Channel
 from crypto.stream import CLOSE, PasswordInitiator, StreamInitiator, StreamResponder
-from gossip.codec import Beat, encode
+from gossip.spreading.codec import Beat, encode
 from meshnet.control.joining import join_wire as wire
 from meshnet.control.keys.membership import JoinRequest
 from meshnet.control.links.dialling import CONFIRM

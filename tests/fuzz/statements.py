@@ -7,13 +7,14 @@ from random import Random
 
 import msgspec
 
-from gossip import codec, limits
-from gossip.authority import Admitted
-from gossip.bodies import KINDS, PEER, PeerBody, decode_body, encode_body
-from gossip.codec import Beat, Delta
+from gossip import limits
 from gossip.errors import RemoteError
 from gossip.node import Node
-from gossip.statements import author, parse
+from gossip.people.authority import Admitted
+from gossip.spreading import codec
+from gossip.spreading.codec import Beat, Delta
+from gossip.state.bodies import KINDS, PEER, PeerBody, decode_body, encode_body
+from gossip.state.statements import author, parse
 
 MESH = bytes(range(limits.MESH_B))
 OWN, OTHER = b"\1" * limits.IDENTITY_B, b"\2" * limits.IDENTITY_B

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-import gossip.succession
-from gossip.address_bodies import LOAN, AckBody, LoanBody, RequestBody
-from gossip.addresses import Addresses
-from gossip.consents import Consents
-from gossip.editions import Edition
+import gossip.reclaiming.succession
+from gossip.custody.editions import Edition
+from gossip.custody.register import Register
 from gossip.events import SPACE_STATEMENT, Output, Put
-from gossip.fences import Fences
+from gossip.ipam.addresses import Addresses
 from gossip.ipam.allocator import Allocator
 from gossip.node import Node
-from gossip.reclaim import Reclaims
-from gossip.register import Register
-from gossip.replica import Replica
-from gossip.statements import parse
+from gossip.reclaiming.consents import Consents
+from gossip.reclaiming.fences import Fences
+from gossip.reclaiming.reclaim import Reclaims
+from gossip.state.address_bodies import LOAN, AckBody, LoanBody, RequestBody
+from gossip.state.replica import Replica
+from gossip.state.statements import parse
 from tests.planted.detection import first_red_address_seed, revival_is_red
 
 
@@ -117,7 +117,7 @@ def test_a_fence_that_nobody_heeds_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_takeover_that_lends_nothing_to_who_used_it_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gossip.succession, "_in_use", lambda estate: [])
+    monkeypatch.setattr(gossip.reclaiming.succession, "_in_use", lambda estate: [])
     assert first_red_address_seed() is not None
 
 

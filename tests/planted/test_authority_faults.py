@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from gossip import authority
-from gossip.authority import Admitted, Revoked
-from gossip.bodies import REVOKE, RevokeBody
 from gossip.events import SPACE_STATEMENT, Output, Put, Revocation
 from gossip.node import Node
-from gossip.statements import parse
+from gossip.people import authority
+from gossip.people.authority import Admitted, Revoked
+from gossip.state.bodies import REVOKE, RevokeBody
+from gossip.state.statements import parse
 from tests.sim import revoking
 from tests.sim.invariants import InvariantBroken
 from tests.sim.revoking import members, mesh, rest, revoke

@@ -8,16 +8,16 @@ import msgspec
 import pytest
 
 from gossip import limits
-from gossip.address_bodies import GRANT, Grant, NetworkBody
-from gossip.bodies import decode_body, encode_body, known
-from gossip.claims import Claim, Claims
 from gossip.errors import Refusal
 from gossip.events import SPACE_STATEMENT, Output, Put
+from gossip.networks.claims import Claim, Claims
+from gossip.networks.numbers import number_of
 from gossip.node import Node
-from gossip.numbers import number_of
-from gossip.replica import Replica
-from gossip.statements import Statement, parse
-from gossip.view import Standing, View
+from gossip.state.address_bodies import GRANT, Grant, NetworkBody
+from gossip.state.bodies import decode_body, encode_body, known
+from gossip.state.replica import Replica
+from gossip.state.statements import Statement, parse
+from gossip.state.view import Standing, View
 from tests.planted.detection import first_red_seed
 from tests.sim.hostile import QUOTA, Siege, names
 from tests.sim.invariants import InvariantBroken

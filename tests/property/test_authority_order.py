@@ -8,8 +8,8 @@ from typing import TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip.authority import Admitted, Authority
-from gossip.bodies import (
+from gossip.people.authority import Admitted, Authority
+from gossip.state.bodies import (
     ALLOW,
     PEER,
     REVOKE,
@@ -22,9 +22,9 @@ from gossip.bodies import (
     decode_body,
     encode_body,
 )
-from gossip.body import Body
-from gossip.statements import Slot, Statement, author
-from gossip.view import View
+from gossip.state.body import Body
+from gossip.state.statements import Slot, Statement, author
+from gossip.state.view import View
 from tests.sim.people import MESH, admit, chain_of, identity_of, peer_body, sign_as
 
 B = TypeVar("B", bound=Body)

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from gossip.address_bodies import NetworkBody
 from gossip.errors import Refusal
 from gossip.events import Lease
+from gossip.state.address_bodies import NetworkBody
 from tests.unit.gossip.cores import Core, Wires
 
 PEERS, ROUNDS, POOL = 4, 100, "10.32.0.0/16"

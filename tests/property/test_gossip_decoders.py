@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossip import bodies, codec, statements
-from gossip.bodies import KINDS, PEER, encode_body
-from gossip.codec import Delta
 from gossip.errors import RemoteError
 from gossip.node import Node
-from gossip.statements import author
+from gossip.spreading import codec
+from gossip.spreading.codec import Delta
+from gossip.state import bodies, statements
+from gossip.state.bodies import KINDS, PEER, encode_body
+from gossip.state.statements import author
 from tests.sim.people import MESH, admit, identity_of, peer_body, sign_as, verify
 
 DEEP = b"\x91" * 50_000

@@ -7,11 +7,11 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip.bodies import LEFT, MANIFEST, LeftBody, encode_body
-from gossip.codec import Delta, Digest, Owners, Proofs, Want, decode
-from gossip.spread import Spread
-from gossip.statements import Slot, Statement, author, parse
-from gossip.view import View, manifest_of
+from gossip.spreading.codec import Delta, Digest, Owners, Proofs, Want, decode
+from gossip.spreading.spread import Spread
+from gossip.state.bodies import LEFT, MANIFEST, LeftBody, encode_body
+from gossip.state.statements import Slot, Statement, author, parse
+from gossip.state.view import View, manifest_of
 from tests.sim.people import MESH, identity_of, sign_as
 
 OWNERS = [identity_of(name) for name in ("a", "b", "c")]

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gossip import limits
-from gossip.address_bodies import NETWORK, Grant, NetworkBody
-from gossip.bodies import encode_body
+from gossip.custody.register import Register
 from gossip.events import Output
 from gossip.ipam.ranges import network_of
-from gossip.register import Register
+from gossip.state.address_bodies import NETWORK, Grant, NetworkBody
+from gossip.state.bodies import encode_body
 from tests.sim.people import chain_of, identity_of, peer_body
 from tests.unit.gossip.cores import Core
 

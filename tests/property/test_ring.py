@@ -7,12 +7,12 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip.address_bodies import GRANT, Grant, grant_id
-from gossip.bodies import encode_body
 from gossip.ipam.allocator import Allocator
 from gossip.ipam.ranges import aligned_block, network_of
 from gossip.ipam.ring import Deed, Ring
 from gossip.ipam.spare import spare_block
+from gossip.state.address_bodies import GRANT, Grant, grant_id
+from gossip.state.bodies import encode_body
 from tests.sim.people import identity_of
 
 PEERS = [identity_of(f"p{n}") for n in range(4)]

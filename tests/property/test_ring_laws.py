@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip.address_bodies import Grant
 from gossip.ipam.ring import Deed, Ring
+from gossip.state.address_bodies import Grant
 from tests.sim.deeds import NETWORK, History, deed, owners_of
 from tests.sim.people import identity_of
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gossip.address_bodies import (
+from gossip.ipam.ranges import network_of, parse_interface, show
+from gossip.node import Node
+from gossip.state.address_bodies import (
     ACK,
     CONSENT,
     LOAN,
@@ -20,9 +22,7 @@ from gossip.address_bodies import (
     NetworkBody,
     RequestBody,
 )
-from gossip.bodies import decode_body
-from gossip.ipam.ranges import network_of, parse_interface, show
-from gossip.node import Node
+from gossip.state.bodies import decode_body
 from tests.sim.address_world import AddressWorld, fences_held
 from tests.sim.host import Host
 from tests.sim.invariants import InvariantBroken, check_late, check_rest

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gossip import limits
-from gossip.address_bodies import FENCE, FenceBody, NetworkBody
-from gossip.bodies import decode_body
 from gossip.ipam.ranges import network_of, show
 from gossip.node import Node
+from gossip.state.address_bodies import FENCE, FenceBody, NetworkBody
+from gossip.state.bodies import decode_body
 from tests.sim.host import Host
 from tests.sim.people import BOTH_ROLES, chain_of
 from tests.sim.world import World

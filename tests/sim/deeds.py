@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from gossip.address_bodies import GRANT, Grant, grant_id
-from gossip.bodies import encode_body
 from gossip.ipam.ranges import network_of
 from gossip.ipam.ring import Deed, Ring
+from gossip.state.address_bodies import GRANT, Grant, grant_id
+from gossip.state.bodies import encode_body
 
 NETWORK = 1
 

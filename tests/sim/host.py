@@ -12,7 +12,6 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from gossip import limits
-from gossip.address_bodies import EndpointBody, NetworkBody
 from gossip.errors import Refusal
 from gossip.events import (
     Cloned,
@@ -33,6 +32,7 @@ from gossip.events import (
     ReclaimSettled,
 )
 from gossip.node import Node
+from gossip.state.address_bodies import EndpointBody, NetworkBody
 from tests.sim.network import End
 from tests.sim.people import MESH, admit, identity_of, mac_of, peer_body, sign_as, verify
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gossip import limits
-from gossip.codec import Digest, Message, Owners, Proofs, Want, deltas, encode
 from gossip.events import Output, Reachable
-from gossip.statements import Slot, Statement, Version, author
+from gossip.spreading.codec import Digest, Message, Owners, Proofs, Want, deltas, encode
+from gossip.state.statements import Slot, Statement, Version, author
 from tests.sim.invariants import InvariantBroken
 from tests.sim.people import MESH, identity_of, sign_as
 from tests.sim.scale import Host, World, body_of, is_beat

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from gossip.address_bodies import NUMBER_POOL
 from gossip.ipam.ranges import network_of, parse_interface
+from gossip.networks.numbers import NUMBERS
 from gossip.node import Node
-from gossip.numbers import NUMBERS
+from gossip.state.address_bodies import NUMBER_POOL
 from tests.sim.host import Host
 from tests.sim.world import World
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2s
 from itertools import pairwise
 
-from gossip.authority import Admitted
-from gossip.bodies import PeerBody
+from gossip.people.authority import Admitted
+from gossip.state.bodies import PeerBody
 
 MESH = b"simulated mesh.."
 FOUNDER = "h0"

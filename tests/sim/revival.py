@@ -9,9 +9,9 @@ after a restart.
 from __future__ import annotations
 
 from gossip import limits
-from gossip.address_bodies import GRANT, LOAN, Grant, LoanBody
-from gossip.bodies import decode_body
 from gossip.ipam.ranges import show
+from gossip.state.address_bodies import GRANT, LOAN, Grant, LoanBody
+from gossip.state.bodies import decode_body
 from tests.sim.address_invariants import check_addresses
 from tests.sim.address_life import rest
 from tests.sim.address_world import AddressWorld, settled

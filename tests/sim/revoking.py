@@ -5,11 +5,11 @@ h0 founded; h1 is its admin; h2 an admin that h1 let in; h3 has no role; h4 lets
 
 from __future__ import annotations
 
-from gossip.bodies import ALLOW, REVOKE, AllowBody, RevokeBody, encode_body
 from gossip.errors import Refusal
 from gossip.events import Output
-from gossip.statements import Slot
-from gossip.statements import author as sign
+from gossip.state.bodies import ALLOW, REVOKE, AllowBody, RevokeBody, encode_body
+from gossip.state.statements import Slot
+from gossip.state.statements import author as sign
 from tests.sim.host import Host
 from tests.sim.invariants import check_always, check_rest
 from tests.sim.life import QUIET_S

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from random import Random
 from time import process_time
 
-from gossip.authority import Admitted
-from gossip.bodies import PeerBody
 from gossip.events import SPACE_STATEMENT, CloseLink, Dial, Output, Reachable
 from gossip.node import Node
-from gossip.replica import row_key
-from gossip.statements import parse
+from gossip.people.authority import Admitted
+from gossip.state.bodies import PeerBody
+from gossip.state.replica import row_key
+from gossip.state.statements import parse
 from tests.sim.people import FOUNDER, MESH, admit, chain_of, identity_of, sign_as, verify
 
 MIN_DELAY_S, MAX_DELAY_S = 0.001, 0.04

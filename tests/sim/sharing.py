@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import gossip.gate
-import gossip.peer_bodies
-import gossip.replica
-import gossip.roster
-import gossip.view
-from gossip.bodies import decode_body
-from gossip.packing import Packer
-from gossip.statements import Statement, parse
+import gossip.people.peer_bodies
+import gossip.people.roster
+import gossip.state.gate
+import gossip.state.replica
+import gossip.state.view
+from gossip.state.bodies import decode_body
+from gossip.state.packing import Packer
+from gossip.state.statements import Statement, parse
 
 Packed = tuple[bytes, int, tuple[Statement, ...]]
 
@@ -47,7 +47,13 @@ def shared() -> Iterator[None]:
             found = packed[digest, settled] = (digest, settled, tuple(statements))
         return found
 
-    modules = (gossip.gate, gossip.replica, gossip.roster, gossip.view, gossip.peer_bodies)
+    modules = (
+        gossip.state.gate,
+        gossip.state.replica,
+        gossip.people.roster,
+        gossip.state.view,
+        gossip.people.peer_bodies,
+    )
     replaced: list[tuple[object, str, object]] = [
         (module, name, once)
         for name, once in (("parse", parse_once), ("decode_body", decode_once))

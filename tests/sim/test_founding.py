@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossip import limits
-from gossip.address_bodies import NetworkBody
+from gossip.state.address_bodies import NetworkBody
 from tests.sim.invariants import check_always, check_rest
 from tests.sim.life import QUIET_S
 from tests.sim.world import World

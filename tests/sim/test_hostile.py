@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gossip import limits
-from gossip.bodies import LINKS, PEER, LinksBody, PeerBody, encode_body
-from gossip.statements import Statement
+from gossip.state.bodies import LINKS, PEER, LinksBody, PeerBody, encode_body
+from gossip.state.statements import Statement
 from tests.sim.hostile import NAME, Siege, encoded, names, noise, say
 from tests.sim.people import chain_of, identity_of
 

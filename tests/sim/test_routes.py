@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from gossip import limits
-from gossip.routes import Route
+from gossip.people.routes import Route
 from tests.sim import scale
 from tests.sim.scale import Host, World
 from tests.sim.sharing import shared

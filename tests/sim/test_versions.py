@@ -9,11 +9,11 @@ from random import Random
 from crypto.certificate import verified
 from crypto.keys import IdentityKey
 from crypto.primitives import verify
-from gossip.authority import Admitted
-from gossip.bodies import LEFT, PeerBody
 from gossip.events import PeerSeen
 from gossip.node import Node
-from gossip.statements import parse
+from gossip.people.authority import Admitted
+from gossip.state.bodies import LEFT, PeerBody
+from gossip.state.statements import parse
 from tests.frozen import cast
 from tests.frozen.transcript import STORED
 from tests.sim.versions import check_relayed

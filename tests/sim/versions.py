@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from gossip.bodies import LINKS, PEER
-from gossip.codec import deltas
-from gossip.statements import Statement
+from gossip.spreading.codec import deltas
+from gossip.state.bodies import LINKS, PEER
+from gossip.state.statements import Statement
 from tests.sim.hostile import NAME, Siege, say
 from tests.sim.invariants import InvariantBroken
 from tests.sim.people import chain_of, identity_of

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from gossip.address_bodies import GRANT, REQUEST, NetworkBody
-from gossip.address_bodies import NETWORK as NETWORK_KIND
 from gossip.errors import Refusal
 from gossip.events import (
     SPACE_STATEMENT,
     Output,
 )
-from gossip.statements import parse
+from gossip.state.address_bodies import GRANT, REQUEST, NetworkBody
+from gossip.state.address_bodies import NETWORK as NETWORK_KIND
+from gossip.state.statements import parse
 from tests.sim.clock import Clock
 from tests.sim.host import Host
 from tests.sim.network import Network

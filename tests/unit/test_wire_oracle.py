@@ -11,9 +11,9 @@ from crypto.certificate import issue
 from crypto.keys import IdentityKey
 from crypto.primitives import Suite, verify
 from crypto.token import Token
-from gossip.address_bodies import NETWORK, NetworkBody
-from gossip.bodies import encode_body
-from gossip.statements import author
+from gossip.state.address_bodies import NETWORK, NetworkBody
+from gossip.state.bodies import encode_body
+from gossip.state.statements import author
 from meshnet.boundary import DropSession, encode
 
 MESH = b"m" * 16

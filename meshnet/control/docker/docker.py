@@ -17,9 +17,9 @@ from typing import Final
 
 from docker_plugin.backend import Claim, GrantedPool, NetworkRequest, PoolRequest
 from docker_plugin.errors import Refused
-from gossip.address_bodies import EndpointBody
 from gossip.errors import Refusal
 from gossip.node import Node
+from gossip.state.address_bodies import EndpointBody
 from meshnet.control.docker import docker_rows as rows
 from meshnet.control.docker.docker_links import alias, host_link, inner_link
 from meshnet.control.docker.docker_pools import SPANNING, Leases, Pools, refused

@@ -17,10 +17,10 @@ from typing import Final, Protocol
 
 from docker_plugin.backend import GrantedPool, PoolRequest
 from docker_plugin.errors import Refused
-from gossip.address_bodies import NetworkBody
 from gossip.errors import Refusal
 from gossip.events import SPACE_LEASE, Lease
 from gossip.node import Node
+from gossip.state.address_bodies import NetworkBody
 from meshnet.control.docker import docker_rows as rows
 from meshnet.control.docker.docker_rows import Rows, age, lease_key
 from meshnet.control.store.store import Store

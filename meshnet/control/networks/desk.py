@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from gossip.address_bodies import NetworkBody
 from gossip.errors import Refusal
 from gossip.node import Node
+from gossip.state.address_bodies import NetworkBody
 from meshnet.config import parse_ranges
 from meshnet.control.networks.networks import Networks
 from meshnet.control.pending import Pending, network_key, refused

@@ -17,10 +17,10 @@ from typing import Final
 
 import msgspec
 
-from gossip.address_bodies import EndpointBody, NetworkBody
 from gossip.errors import Refusal
 from gossip.events import Lease
 from gossip.node import Node
+from gossip.state.address_bodies import EndpointBody, NetworkBody
 from meshnet.control.api.requests import EndpointRequest
 from meshnet.control.networks.alias import Alias
 from meshnet.control.networks.desk import NetworkDesk

@@ -14,10 +14,10 @@ from typing import Final
 
 import msgspec
 
-from gossip.address_bodies import EndpointBody, NetworkBody
 from gossip.errors import Refusal
 from gossip.events import Lease
 from gossip.node import Node
+from gossip.state.address_bodies import EndpointBody, NetworkBody
 from meshnet.control.networks.desk import NetworkDesk, clash
 from meshnet.control.networks.networks import GSO_MAX_BYTES, Networks, bridge_name, device_mac
 from meshnet.control.networks.passage import Passage

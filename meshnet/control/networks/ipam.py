@@ -9,11 +9,11 @@ Flow: API -> here -> the node's queries and steps.  Reference: design §6; docs/
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gossip.address_bodies import NUMBER_POOL, NetworkBody
 from gossip.errors import LocalError, Refusal
 from gossip.events import Output, ReclaimDone, ReclaimPlan, Share
 from gossip.ipam.ranges import show
 from gossip.node import Node
+from gossip.state.address_bodies import NUMBER_POOL, NetworkBody
 from meshnet.control.names import find_peer
 from meshnet.control.networks.adoption import Adoption
 from meshnet.control.networks.desk import NetworkDesk

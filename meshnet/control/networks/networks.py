@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2s
 from typing import Final, Protocol
 
-from gossip.address_bodies import NetworkBody
+from gossip.state.address_bodies import NetworkBody
 from meshnet.boundary import AddNetwork, DropNetwork, EndpointRow, NetworkRow, SetEndpoints, Verb
 from meshnet.host.errors import HostError
 from meshnet.host.ports import NetlinkPort

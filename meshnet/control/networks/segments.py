@@ -8,8 +8,8 @@ addresses; the end goes the other way.
 from collections.abc import Callable, Collection
 from typing import Final
 
-from gossip.address_bodies import NetworkBody
 from gossip.node import Node
+from gossip.state.address_bodies import NetworkBody
 from meshnet.control.joining.opening import choose_range
 from meshnet.control.networks.adoption import Adoption
 from meshnet.control.networks.desk import DEFAULT_NETWORK, NetworkDesk

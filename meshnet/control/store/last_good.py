@@ -8,7 +8,7 @@ written.
 Flow: `keep` (the store's writer, now and then) -> NAME.good; at a start `resume`, for a broken file `restore` (which
 puts the broken one aside as NAME.damaged), for a lost log `note_lost_log`, for a lost end of it `note_lost_commits`;
 `begin` and `finish` bracket a run.
-Reference: design §6 (rolled-back state); gossip/replica.py.
+Reference: design §6 (rolled-back state); gossip/state/replica.py.
 """
 
 from __future__ import annotations

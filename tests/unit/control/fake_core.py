@@ -8,11 +8,11 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from gossip.address_bodies import EndpointBody, NetworkBody
-from gossip.bodies import PeerBody
 from gossip.errors import Refusal
 from gossip.events import Event, Lease, Output, PeerView, RangeView, ReclaimDone, ReclaimPlan, Share, Waiting
 from gossip.node import Node
+from gossip.state.address_bodies import EndpointBody, NetworkBody
+from gossip.state.bodies import PeerBody
 from meshnet.boundary import Verb
 from meshnet.control.networks.networks import Networks
 from meshnet.control.runner import NodeRunner

@@ -16,10 +16,10 @@ from crypto.primitives import Suite, verify
 from crypto.prologue import Channel
 from crypto.secret import MeshSecret
 from crypto.stream import SecureStream, StreamInitiator
-from gossip.authority import Admitted
-from gossip.bodies import PeerBody
 from gossip.events import Event, PeerRevoked, PeerSeen
 from gossip.node import Node
+from gossip.people.authority import Admitted
+from gossip.state.bodies import PeerBody
 from meshnet.control.authority import Authority
 from meshnet.control.joining.issuer import Issuer
 from meshnet.control.joining.tokens import Tokens

@@ -14,9 +14,9 @@ import pytest
 
 from crypto.keys import StaticKey
 from crypto.primitives import Suite
-from gossip.bodies import PeerBody
 from gossip.errors import Refusal
 from gossip.events import Output, PeerView
+from gossip.state.bodies import PeerBody
 from meshnet.boundary import Configure, Hello, SetHandshakeKeys, Verb
 from meshnet.config import Options, Places
 from meshnet.control.assembly import Assembly, local_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gossip.address_bodies import NetworkBody
 from gossip.events import PeerView
+from gossip.state.address_bodies import NetworkBody
 from meshnet.control import inside as module
 from meshnet.control.inside import Inside
 

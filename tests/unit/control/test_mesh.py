@@ -8,8 +8,6 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
-from gossip.address_bodies import EndpointBody, NetworkBody
-from gossip.bodies import PeerBody
 from gossip.events import (
     Cloned,
     CloseLink,
@@ -30,6 +28,8 @@ from gossip.events import (
     SecretRotation,
     Trouble,
 )
+from gossip.state.address_bodies import EndpointBody, NetworkBody
+from gossip.state.bodies import PeerBody
 from meshnet.control.handshakes.sessions import Sessions
 from meshnet.control.links.links import Links
 from meshnet.control.links.statics import OLD_STATIC_S, Statics

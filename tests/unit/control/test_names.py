@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gossip.bodies import PeerBody
 from gossip.events import PeerView
+from gossip.state.bodies import PeerBody
 from meshnet.control.names import NOTICES_MAX, find_peer, name_notices, namesakes
 from meshnet.errors import ExitCode, MeshnetError
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gossip.address_bodies import NetworkBody
 from gossip.errors import Refusal
 from gossip.events import Lease, LeaseSettled, NetworkSettled, Output, ReclaimDone, ReclaimSettled, Trouble
+from gossip.state.address_bodies import NetworkBody
 from meshnet.control import pending as module
 from meshnet.control.pending import RECLAIM, Pending, network_key, refused
 from meshnet.errors import ExitCode, MeshnetError

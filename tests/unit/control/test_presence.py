@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from crypto.keys import StaticKey
 from crypto.secret import MeshSecret
-from gossip.bodies import PeerBody
+from gossip.state.bodies import PeerBody
 from tests.unit.control.loopback import Mesh, Peer, poll
 
 BOOT = b"anew-ok!"

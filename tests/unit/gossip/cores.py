@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
-from gossip.address_bodies import NetworkBody
-from gossip.bodies import PeerBody
 from gossip.events import Event, Output
 from gossip.node import Node
-from gossip.statements import Slot, Statement, Version, author, parse
+from gossip.state.address_bodies import NetworkBody
+from gossip.state.bodies import PeerBody
+from gossip.state.statements import Slot, Statement, Version, author, parse
 from tests.sim.people import MESH, admit, identity_of, peer_body, sign_as, verify
 
 DEFAULT = NetworkBody(1, "default", ["10.32.0.0/12"], 1500)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gossip.address_bodies import GRANT, EndpointBody, Grant, grant_id
-from gossip.bodies import encode_body
 from gossip.errors import Refusal
 from gossip.events import Lease, Output, ReclaimDone, ReclaimSettled
-from gossip.statements import Statement
+from gossip.state.address_bodies import GRANT, EndpointBody, Grant, grant_id
+from gossip.state.bodies import encode_body
+from gossip.state.statements import Statement
 from tests.sim.people import BOTH_ROLES, certificate, chain_of, identity_of, mac_of, peer_body
 from tests.unit.gossip.cores import Core, Wires, founder
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from gossip.address_bodies import REQUEST, EndpointBody
-from gossip.bodies import ALLOW, INSTALL, PEER, REVOKE, SECRET, SWITCH, AllowBody, RevokeBody, SecretBody, encode_body
-from gossip.codec import Delta, decode
 from gossip.errors import Refusal
 from gossip.events import (
     CloseLink,
@@ -24,7 +21,21 @@ from gossip.events import (
     SecretRotation,
     Trouble,
 )
-from gossip.statements import parse
+from gossip.spreading.codec import Delta, decode
+from gossip.state.address_bodies import REQUEST, EndpointBody
+from gossip.state.bodies import (
+    ALLOW,
+    INSTALL,
+    PEER,
+    REVOKE,
+    SECRET,
+    SWITCH,
+    AllowBody,
+    RevokeBody,
+    SecretBody,
+    encode_body,
+)
+from gossip.state.statements import parse
 from tests.sim.people import chain_of, identity_of, mac_of, peer_body
 from tests.unit.gossip.cores import Core, Wires, founder, member, say
 

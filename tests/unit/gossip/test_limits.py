@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from gossip import limits
-from gossip.bodies import LINKS, PEER, LinksBody, PeerBody, encode_body
-from gossip.codec import Digest, Message, Owners, Proofs, Want, encode
+from gossip.spreading.codec import Digest, Message, Owners, Proofs, Want, encode
+from gossip.state.bodies import LINKS, PEER, LinksBody, PeerBody, encode_body
 from tests.unit.gossip.cores import say
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import pytest
 
 from gossip import limits
-from gossip.address_bodies import ENDPOINT, EndpointBody
-from gossip.bodies import LINKS, PEER, LinksBody, encode_body
-from gossip.codec import Delta, encode
 from gossip.errors import LocalError, Refusal
 from gossip.events import (
     SPACE_OWN,
@@ -21,7 +18,10 @@ from gossip.events import (
     Reachable,
     Trouble,
 )
-from gossip.statements import parse
+from gossip.spreading.codec import Delta, encode
+from gossip.state.address_bodies import ENDPOINT, EndpointBody
+from gossip.state.bodies import LINKS, PEER, LinksBody, encode_body
+from gossip.state.statements import parse
 from tests.sim.people import admit, identity_of, mac_of, peer_body
 from tests.unit.gossip.cores import DEFAULT, Core, Wires, founder, member, say, wire_of
 

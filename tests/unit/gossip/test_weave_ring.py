@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
-from gossip.address_bodies import Grant
 from gossip.ipam.ring import Deed, Ring
+from gossip.state.address_bodies import Grant
 from tests.sim.deeds import NETWORK, History, deed, owners_of
 from tests.sim.people import identity_of
 

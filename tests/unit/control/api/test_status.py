@@ -11,11 +11,11 @@ from typing import Any, cast
 import pytest
 
 from crypto.primitives import Suite
-from gossip.address_bodies import NetworkBody
-from gossip.bodies import PeerBody
 from gossip.events import PeerView
 from gossip.node import Node
-from gossip.routes import Route
+from gossip.people.routes import Route
+from gossip.state.address_bodies import NetworkBody
+from gossip.state.bodies import PeerBody
 from meshnet import __version__
 from meshnet.boundary import Counters, Hello, PeerCounters
 from meshnet.control.api.status import DROPS_SHOWN, Status

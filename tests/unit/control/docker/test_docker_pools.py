@@ -8,8 +8,8 @@ import pytest
 
 from docker_plugin.backend import PoolRequest
 from docker_plugin.errors import Refused
-from gossip.address_bodies import NetworkBody
 from gossip.events import Lease
+from gossip.state.address_bodies import NetworkBody
 from meshnet.control.docker.docker_pools import UNCLAIMED_S, UNUSED_S, PoolId, Pools, subnet_name
 from meshnet.control.docker.docker_rows import Rows
 from meshnet.control.networks.desk import NetworkDesk

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from gossip import limits
-from gossip.codec import Want, encode
+from gossip.spreading.codec import Want, encode
 from meshnet.control.links import links as links_module
 from meshnet.control.links import listener as listener_module
 from meshnet.control.links.dialling import CONFIRM

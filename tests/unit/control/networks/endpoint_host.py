@@ -8,9 +8,9 @@ import random
 import socket
 from pathlib import Path
 
-from gossip.address_bodies import NetworkBody
 from gossip.events import Event, Lease
 from gossip.node import Node
+from gossip.state.address_bodies import NetworkBody
 from meshnet.boundary import Verb
 from meshnet.control.networks import endpoint_rows as module
 from meshnet.control.networks.adoption import Adoption

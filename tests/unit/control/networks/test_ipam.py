@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from gossip.address_bodies import EndpointBody
 from gossip.errors import Refusal
 from gossip.events import Lease, ReclaimDone, ReclaimPlan, ReclaimSettled, Share, Waiting
+from gossip.state.address_bodies import EndpointBody
 from meshnet.control.networks.adoption import Adoption
 from meshnet.control.networks.desk import NetworkDesk
 from meshnet.control.networks.ipam import Ipam

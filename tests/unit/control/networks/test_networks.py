@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gossip.address_bodies import NetworkBody
+from gossip.state.address_bodies import NetworkBody
 from meshnet.boundary import AddNetwork, DropNetwork, EndpointRow, NetworkRow, SetEndpoints, Verb, encode
 from meshnet.control.networks.networks import (
     ENDPOINTS_PER_VERB,

@@ -1,0 +1,1 @@
+"""The networks of the mesh, their numbers, and how one is founded (pure)."""

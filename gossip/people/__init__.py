@@ -1,0 +1,1 @@
+"""Who is in the mesh, who counts, whom links reach (pure)."""

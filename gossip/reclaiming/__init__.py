@@ -1,0 +1,1 @@
+"""Taking over what a peer that is dead for good owned (pure)."""

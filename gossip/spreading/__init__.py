@@ -1,0 +1,1 @@
+"""How it gets everywhere: links, what is sent on them, whom a peer is linked with (pure)."""
