@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from meshnet.control.api.reading import Answer
 from meshnet.control.api.requests import (
-    Answer,
     DockerRequest,
     EndpointRequest,
     ExposeRequest,

@@ -5,83 +5,23 @@ Reference: design §6, §9; docs/addresses.md.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Protocol
+from collections.abc import Mapping
 
-import msgspec
 from aiohttp import web
 
+from meshnet.control.api.ipam_requests import (
+    MAX_PEERS,
+    AddressRequest,
+    IpamBackend,
+    ReclaimRequest,
+    RegistrarRequest,
+)
 from meshnet.control.api.reading import check_address, read, wrong_value
-from meshnet.control.api.requests import Address, Answer, NetworkName
 
-__all__ = ["MAX_PEERS", "AddressRequest", "IpamBackend", "ReclaimRequest", "RegistrarRequest", "add_routes"]
+__all__ = ["add_routes"]
 
-MAX_PEERS = 16
-"""Peers of one reclaim, as many as a statement may name."""
 NAME = r"{name:[a-z0-9-]{1,63}}"
 _PEER = re.compile(r"[0-9a-z-]{1,64}")
-
-PeerName = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-z-]{1,64}\Z")]
-
-
-class ReclaimRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /v1/ipam/reclaim: peers, each a name or an id in hex, and whether the others' agreement is waived."""
-
-    peers: Annotated[list[PeerName], msgspec.Meta(min_length=1, max_length=MAX_PEERS)]
-    force: bool = False
-
-
-class AddressRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /v1/ipam/claim and /v1/ipam/release: an address (without length) of a network."""
-
-    address: Address
-    network: NetworkName = "default"
-
-
-class RegistrarRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /v1/registrar: the peer that gives out network numbers from now on, a name or an id in hex."""
-
-    peer: PeerName
-
-
-class IpamBackend(Protocol):
-    """What the interface asks about addresses; a refusal is a MeshnetError."""
-
-    def listed(self) -> Answer:
-        """meshnet.ipam/v1"""
-        ...
-
-    def shown(self, network: str | None) -> Answer:
-        """meshnet.ipam-networks/v1: of one network, or of all."""
-        ...
-
-    def checked(self) -> Answer:
-        """meshnet.ipam-check/v1"""
-        ...
-
-    def plan(self, peers: Sequence[str]) -> Answer:
-        """meshnet.ipam-plan/v1"""
-        ...
-
-    async def reclaim(self, peers: Sequence[str], forced: bool) -> Answer:
-        """meshnet.ipam-reclaimed/v1, durable."""
-        ...
-
-    async def claim(self, network: str, address: str) -> Answer:
-        """meshnet.ipam-claim/v1, durable."""
-        ...
-
-    async def release(self, network: str, address: str) -> Answer:
-        """meshnet.ipam-release/v1, durable."""
-        ...
-
-    def registrar(self) -> Answer:
-        """meshnet.registrar/v1"""
-        ...
-
-    async def hand_registrar(self, peer: str) -> Answer:
-        """meshnet.registrar/v1, durable."""
-        ...
 
 
 class _Handlers:

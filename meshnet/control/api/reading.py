@@ -5,16 +5,21 @@ Reference: design §9.
 
 import asyncio
 import ipaddress
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from meshnet.errors import ExitCode, MeshnetError
 
-__all__ = ["BODY_TIMEOUT_S", "check_address", "read", "wrong_value"]
+__all__ = ["BODY_TIMEOUT_S", "Address", "Answer", "NetworkName", "check_address", "read", "wrong_value"]
 
 BODY_TIMEOUT_S = 10.0
+
+Answer = Mapping[str, object]
+NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")]
+Address = Annotated[str, msgspec.Meta(max_length=64)]
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 

@@ -4,18 +4,17 @@ Rule: a shape refuses unknown fields and wrong values, so a handler meets only w
 plain JSON object with a `schema`, every refusal a MeshnetError.  Reference: design §9.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from collections.abc import Sequence
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 
-if TYPE_CHECKING:
-    from meshnet.control.api.ipam_routes import IpamBackend
+from meshnet.control.api.ipam_requests import IpamBackend
+from meshnet.control.api.reading import Address, Answer, NetworkName
 
 __all__ = [
     "AcceptRequest",
     "AllowRequest",
-    "Answer",
     "Backend",
     "DockerRequest",
     "EndpointRequest",
@@ -39,10 +38,6 @@ MAX_REASON = 120
 MAX_TOKEN = 4096
 MAX_PASSWORD = 1024
 MAX_WAYS = 8
-
-Answer = Mapping[str, object]
-NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")]
-Address = Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,7 +146,7 @@ class Backend(Protocol):
     """
 
     @property
-    def ipam(self) -> "IpamBackend":
+    def ipam(self) -> IpamBackend:
         """Who answers what is asked about addresses."""
         ...
 
