@@ -31,6 +31,7 @@ AWAKE_OWNERS = 256  # owners whose statements are held parsed; all others, and a
 MAX_SHARED = 64  # certificates of issuers that packed statements share
 MAX_KINDS = 64  # names of kinds that they share
 REPACKED = 64  # owners packed once more at a time, after more identities have become known
+MAX_SETTLE_TRIES = 64  # sets of slots that are tried as those a manifest counts, when some were said anew since
 MAX_PROOFS_PER_OWNER = 4  # equivocations remembered, the highest incarnations
 
 MAX_NAME_CHARS = 63

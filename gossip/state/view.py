@@ -5,8 +5,8 @@ Rule: of one slot (owner, kind, key) the higher (incarnation, seq) wins; equal v
 equivocation, the smaller digest stays and that (owner, incarnation) is quarantined by a proof that travels too. What
 a statement means never decides whether it is merged, and merging never raises. Three rules drop statements, each a
 function of the set itself, so that every peer ends at the same set:
-- the owner's manifest of incarnation k is satisfied (the slots held of k are the ones it counts): what is older and
-  not lasting is void;
+- the owner's manifest of incarnation k is satisfied (the slots held of k, or said anew since, are the ones it counts):
+  what is older and not lasting is void;
 - the owner's `left` of incarnation k: what is not newer is void, but the peer statement, grants, networks, what
   `gossip.people.authority` judges by, and marked kinds (`statements.LASTING_MARK`), unless withdrawn before k;
 - an owner over its quota keeps its first slots in `statements.order`.
@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2s
+from itertools import combinations, islice
 
 from gossip import limits
 from gossip.errors import RemoteError
@@ -50,7 +51,11 @@ class Change:
 
 def manifest_of(statements: Iterable[Statement], incarnation: int) -> ManifestBody:
     """The manifest that the given statements of one owner satisfy for that incarnation."""
-    slots = sorted(s.slot for s in statements if s.incarnation == incarnation and not s.lasting)
+    return _manifest(s.slot for s in statements if s.incarnation == incarnation and not s.lasting)
+
+
+def _manifest(slots: Iterable[Slot]) -> ManifestBody:
+    slots = sorted(slots)
     state = blake2s(digest_size=16, person=b"mnmanif")
     for kind, key in slots:
         name = kind.encode()
@@ -184,7 +189,23 @@ def _settle(entry: Owner) -> bool:
         wanted = decode_body(MANIFEST, manifest.body)
     except RemoteError:
         return False
-    if manifest_of(entry.held.values(), manifest.incarnation) != wanted:
+    if not isinstance(wanted, ManifestBody) or not _satisfied(entry, manifest, wanted):
         return False
     entry.settled = manifest.incarnation
     return True
+
+
+def _satisfied(entry: Owner, manifest: Statement, wanted: ManifestBody) -> bool:
+    """Whether the slots said in its incarnation, before it, are those the manifest counts.
+
+    Some may have been said anew after it, in this incarnation or a later one, and the manifest of that never came: its
+    owner died. Who heard the later word first must end at the same set, so such slots are tried as the missing ones.
+    """
+    passing = [statement for statement in entry.held.values() if not statement.lasting]
+    surely = [s.slot for s in passing if s.incarnation == manifest.incarnation and s.seq < manifest.seq]
+    later = [s.slot for s in passing if s.version > manifest.version]
+    missing = wanted.count - len(surely)
+    if not 0 <= missing <= len(later):
+        return False
+    tries = islice(combinations(later, missing), limits.MAX_SETTLE_TRIES)
+    return any(_manifest([*surely, *some]) == wanted for some in tries)

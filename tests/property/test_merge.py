@@ -83,6 +83,19 @@ def test_an_owners_history_gives_one_view_in_whatever_order_it_is_heard(said: li
     assert held(view_of(mixed)) == expected
 
 
+@given(histories(), st.integers(1, 6), st.randoms(use_true_random=False))
+def test_who_died_while_speaking_leaves_one_view_in_whatever_order(
+    said: list[Statement], lost: int, rng: Random
+) -> None:
+    heard = said[:-lost]
+    if heard and heard[-1].kind == MANIFEST and rng.random() < 0.5:
+        del heard[-1]
+    expected = held(view_of(heard))
+    mixed = list(heard)
+    rng.shuffle(mixed)
+    assert held(view_of(mixed)) == expected
+
+
 @given(st.lists(statements))
 def test_a_delta_of_what_is_held_changes_nothing(said: list[Statement]) -> None:
     view = view_of(said)
