@@ -40,7 +40,10 @@ def oddities(
         where = ", ".join(text for text, _ in body.addresses)
         network = directory.networks.get(body.network)
         name = f"network {body.network}" if network is None else f"network {network.name}"
-        lines.append(f"{name}: an endpoint of {roster.name(owner)} with {where} does not count: that is not its own")
+        why = "that is not its own"
+        if network is None:
+            why = "no such network is known here; if it was removed, detach the endpoint there"
+        lines.append(f"{name}: an endpoint of {roster.name(owner)} with {where} does not count: {why}")
     for peer, promise in consents.promises():
         askers = ", ".join(roster.name(asker) for asker, _ in promise.runs)
         lines.append(f"{roster.name(peer)} is being reclaimed by {askers}: what it gives away now is not heeded")

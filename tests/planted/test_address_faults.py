@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 import gossip.reclaiming.succession
 from gossip.custody.editions import Edition
 from gossip.custody.register import Register
-from gossip.events import SPACE_STATEMENT, Output, Put
+from gossip.events import SPACE_STATEMENT, Output, Put, ReclaimDone
 from gossip.ipam.addresses import Addresses
 from gossip.ipam.allocator import Allocator
 from gossip.node import Node
 from gossip.reclaiming.consents import Consents
 from gossip.reclaiming.fences import Fences
 from gossip.reclaiming.reclaim import Reclaims
-from gossip.state.address_bodies import LOAN, AckBody, LoanBody, RequestBody
+from gossip.reclaiming.succession import Succession
+from gossip.state.address_bodies import LOAN, AckBody, Grant, LoanBody, RequestBody
 from gossip.state.replica import Replica
 from gossip.state.statements import parse
 from tests.planted.detection import first_red_address_seed, revival_is_red
@@ -112,6 +115,23 @@ def test_a_promise_that_is_not_kept_is_noticed(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.slow
 def test_a_reclaim_that_does_not_wait_for_all_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Reclaims, "_asked", lambda reclaims, named: [])
+    assert first_red_address_seed() is not None
+
+
+def test_a_takeover_that_lets_a_known_network_go_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    take_over = Succession.take_over
+
+    def nameless(succession: Succession, out: Output, run: bytes, peers: Sequence[bytes]) -> ReclaimDone:
+        grant = succession._addresses.grant
+
+        def nameless_grant(out: Output, said: Grant) -> None:
+            grant(out, msgspec.structs.replace(said, name=""))
+
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(succession._addresses, "grant", nameless_grant)
+            return take_over(succession, out, run, peers)
+
+    monkeypatch.setattr(Succession, "take_over", nameless)
     assert first_red_address_seed() is not None
 
 

@@ -85,13 +85,16 @@ def rest(world: AddressWorld) -> None:
 
 
 def take_over(world: AddressWorld, admin: Host, lost: list[Host]) -> None:
-    """In a mesh at rest a reclaim of hosts that are gone for good succeeds, and leaves them nothing."""
+    """In a mesh at rest a reclaim of hosts that are gone for good succeeds, and leaves them nothing.
+
+    It is forced exactly where a host left before anything of it was heard: then nobody knows whom it let in.
+    """
     for _ in range(RECLAIM_TRIES):
         owners = [host.identity for host in lost if _owns(admin, host)]
         if not owners:
             return
-        done = len(admin.reclaimed)
-        admin.reclaim(owners)
+        done, heard = len(admin.reclaimed), [view.identity for view in admin.node.peers()]
+        admin.reclaim(owners, forced=any(owner not in heard for owner in owners))
         world.clock.run(world.clock.now + QUIET_S / 2)
         if len(admin.reclaimed) == done:
             raise InvariantBroken(f"{admin.name} was never answered about its reclaim")
@@ -106,18 +109,21 @@ def _owns(witness: Host, host: Host) -> bool:
 
 
 def reconcile(world: AddressWorld) -> None:
-    """Announce what a crash left leased but unannounced; what a reclaim took is given up, and nothing else is."""
+    """Announce what a crash left leased but unannounced, detach what is left on removed networks.
+
+    What a reclaim took is given up, and nothing else is.
+    """
     for host in world.hosts:
         if host.left or host.lost:
             continue
         networks = [body.number for body in host.node.networks()]
         fenced = any(body.peer == host.identity for body in fences_held(host.node))
         for endpoint, lease in sorted(host.attached.items()):
-            if endpoint in host.ending:
+            if endpoint in host.ending or lease.network not in networks:
                 host.detach(endpoint)
                 continue
             held = host.node._addresses.allocator.held(lease.network, endpoint)
-            if lease.network not in networks or (held is None and fenced):
+            if held is None and fenced:
                 del host.attached[endpoint]
                 host.apply(host.node.drop_endpoint(lease.network, mac_of(endpoint), host.now))
             elif held is None:

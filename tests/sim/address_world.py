@@ -117,8 +117,16 @@ class AddressWorld(World):
         dead = [each for each in self.hosts if each.dead]
         others = [each for each in self.hosts if each is not host]
         named = dead if dead and self.rng.random() < 0.9 else [self.rng.choice(others)]
-        if all(each.joined and len(each.node.peers()) == len(self.hosts) for each in others if not each.dead):
+        informed = all(each.joined and len(each.node.peers()) == len(self.hosts) for each in others if not each.dead)
+        if informed and self._can_ask(host, named):
             host.reclaim([each.identity for each in named])
+
+    def _can_ask(self, host: Host, named: Sequence[Host]) -> bool:
+        """Whether it knows everybody, or somebody to ask: else nobody can tell it whom the dead let in."""
+        views = host.node.peers()
+        asked = [view for view in views if not view.left and view.identity != host.identity]
+        dead = [each.identity for each in named]
+        return len(views) == len(self.hosts) or any(view.identity not in dead for view in asked)
 
 
 def settled(size: int, pools: Sequence[str], seed: int = 1) -> AddressWorld:

@@ -23,5 +23,10 @@ ADDRESS_CORPUS: Mapping[int, str] = {
     182: "views differed for ever after a peer left in the step of its new incarnation",
     411: "a peer left before it heard of a range it was given: an admin must be able to take that over",
     545: "an admin left for good while its reclaim ran: promises to it kept back what a live peer gave",
+    670: "a host left before anybody heard a word of it: what it owns can be taken over by force alone",
+    1195: "a network was removed before its remover heard of an endpoint on it: that is said until it is detached",
+    1182: "a host was cut off when it was reclaimed: networks it had founded there, which nobody heard of, are gone",
+    9031: "the same, founded after the reclaim and before it heard of that",
+    2006: "a host that knew of nobody but the dead one took over what that had given to hosts it let in later",
 }
 """The same of lives of addresses (`tests.sim.address_life`)."""

@@ -61,7 +61,7 @@ class Host:
         self.silent: dict[bytes, None] = {}
         """Endpoints whose address is claimed by hand, and never announced."""
         self.ending: dict[bytes, None] = {}
-        """Endpoints that are being detached, or were when a crash struck."""
+        """Endpoints that are being detached, or were when a crash struck, or are to be: their network was removed."""
         self.leased: dict[bytes, Lease | Refusal] = {}
         """The last answer to each endpoint that asked for an address."""
         self.dead = False
@@ -143,6 +143,7 @@ class Host:
                 self.store.pop((put.space, put.key), None)
             else:
                 self.store[put.space, put.key] = put.value
+        self.world.unheard.follow(self.identity, output)
         if strike == "after":
             self._untold = True
             self.crash()
@@ -205,10 +206,9 @@ class Host:
         elif isinstance(event, ReclaimSettled):
             self.waiting.pop("reclaim", None)
             self.reclaimed.append(event.answer)
-        elif isinstance(event, NetworkGone):
-            for endpoint, lease in list(self.attached.items()):
-                if lease.network == event.body.number:
-                    del self.attached[endpoint]
+        elif isinstance(event, NetworkGone):  # its workloads go on, and what they have is said, until they are detached
+            left = [endpoint for endpoint, lease in self.attached.items() if lease.network == event.body.number]
+            self.ending.update(dict.fromkeys(left))
 
     def create(self, name: str, pools: Sequence[str]) -> None:
         """Found a network."""

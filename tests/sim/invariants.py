@@ -120,13 +120,17 @@ def _check_tiling(host: Host) -> None:
 
 
 def _check_names(world: World, host: Host, out: list[bytes]) -> None:
-    """One network for a name, the one that everybody was answered with who asked for it; and somebody gives numbers."""
+    """One network for a name, the one that everybody was answered with who asked for it; and somebody gives numbers.
+
+    A network that only hosts knew of which were reclaimed and had not heard of it is gone with what they owned.
+    """
     known = {body.name: body for body in host.node.networks()}
     if len(known) != len(host.node.networks()):
         raise InvariantBroken("two networks have one name")
     for each in world.hosts:
         for body in each.answered if each.identity not in out and not each.lost else []:
-            if body.number not in world.removed and known.get(body.name) != body:
+            meant = body.number in world.removed or world.unheard.gone_with_its_founder(body)
+            if not meant and known.get(body.name) != body:
                 raise InvariantBroken(f"{each.name} was answered with a network {body.name} that is not the mesh's")
     registrar = host.node.registrar()
     if registrar is None or any(view.identity == registrar and view.left for view in host.node.peers()):

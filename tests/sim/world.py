@@ -20,6 +20,7 @@ from gossip.state.statements import parse
 from tests.sim.clock import Clock
 from tests.sim.host import Host
 from tests.sim.network import Network
+from tests.sim.unheard import Unheard
 
 JOIN_RETRY_S = 1.0
 GIVING_FACTOR = 100  # a step that gives addresses away is so much likelier to be struck
@@ -46,6 +47,7 @@ class World:
         self.struck: int | None = None
         """How many messages that step had."""
         self.removed: dict[int, None] = {}
+        self.unheard = Unheard()
         self.chains: dict[str, Sequence[bytes]] = {}
         """The certificates of hosts that the founder did not let in without a role."""
         self._giving = self.harsh = False

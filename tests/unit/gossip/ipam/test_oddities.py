@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from gossip.state.address_bodies import NetworkBody
+from tests.sim.people import mac_of
 from tests.unit.gossip.cores import Core, founder
 from tests.unit.gossip.dying import LONG, Dying, attach, give, of_kind
+from tests.unit.gossip.ipam.test_shares import announce
 from tests.unit.gossip.reclaiming.test_consents import asks, hear
 
 
@@ -59,3 +62,27 @@ def test_a_range_given_twice_an_endpoint_without_range_and_a_promise_are_named()
     assert any("h2 is being reclaimed by h0" in line for line in lines)
     assert first.body is not None and address
     one.take(one.node._say(("other", b""), b"", mesh.now))
+
+
+def test_an_endpoint_on_a_network_that_was_removed_meanwhile_is_named_until_it_is_detached() -> None:
+    mesh = Dying(2)
+    one, two = mesh.cores
+    output, body = one.node.create_network("web", ["10.77.0.0/24"], None, mesh.now)
+    one.take(output)
+    assert isinstance(body, NetworkBody)
+    number = body.number
+    mesh.wires.pump(mesh.now)
+    announce(mesh.wires, two, number, b"known", mesh.now)
+    two.take(two.node.drop_endpoint(number, mac_of(b"known"), mesh.now))
+    mesh.wires.pump(mesh.now)
+    mesh.cut(one)
+    announce(mesh.wires, two, number, b"job", mesh.now)
+    one.take(one.node.remove_network(number, mesh.now))
+    mesh.link(one, two)
+    mesh.pass_(3.0)
+    for core in (one, two):
+        (line,) = core.node.check()
+        assert "h1" in line and "no such network is known here" in line
+    two.take(two.node.drop_endpoint(number, mac_of(b"job"), mesh.now))
+    mesh.wires.pump(mesh.now)
+    assert [core.node.check() for core in (one, two)] == [[], []]
