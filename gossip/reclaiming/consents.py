@@ -27,7 +27,7 @@ from gossip.people.authority import ADMIN, Authority
 from gossip.people.roster import Roster
 from gossip.people.sightings import Sightings
 from gossip.reclaiming.estates import Estates
-from gossip.reclaiming.fences import Fences
+from gossip.reclaiming.fences import Fences, run_for
 from gossip.state.address_bodies import (
     AGREED,
     ALIVE,
@@ -41,9 +41,10 @@ from gossip.state.address_bodies import (
     RECLAIM,
     SETTLED,
     ConsentBody,
+    FenceBody,
     ReclaimBody,
 )
-from gossip.state.bodies import AUTHORITY, LEFT, PEER, encode_body
+from gossip.state.bodies import AUTHORITY, LEFT, PEER, decode_body, encode_body
 from gossip.state.replica import Replica
 from gossip.state.statements import Slot
 from gossip.state.view import Change
@@ -113,6 +114,8 @@ class Consents:
             return False
         promise = self._promises.get(change.owner)
         if promise is None or change.new is None or change.new.body is None:
+            return False
+        if change.slot[0] == FENCE and _ends(promise, change.owner, change.new.body):
             return False
         return _mark(change.slot, change.new.body) not in promise.heard
 
@@ -248,6 +251,14 @@ class Consents:
         entry = self._replica.view.owners.get(peer)
         found = [] if entry is None else sorted(entry.held.items(), key=lambda item: item[0])
         return [(slot, s.body) for slot, s in found if slot[0] in FROZEN_KINDS and s.body is not None]
+
+
+def _ends(promise: Promise, peer: bytes, data: bytes) -> bool:
+    """Whether the peer took over from the asker itself, and says that the very run is void."""
+    body = decode_body(FENCE, data)
+    return isinstance(body, FenceBody) and any(
+        body.peer == asker and body.run == run_for(run, peer) for asker, run in promise.runs
+    )
 
 
 def _mark(slot: Slot, body: bytes) -> bytes:

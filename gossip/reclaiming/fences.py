@@ -83,6 +83,16 @@ class Fences:
         levels = [body.incarnation for (author, run), body in fences.items() if self.fenced(author, peer, run)]
         return max(levels, default=-1)
 
+    def outlived(self, author: bytes, peer: bytes) -> int:
+        """The greatest incarnation of the peer that the author took over from with everybody's consent; or -1."""
+        fences = self._on.get(peer, {})
+        levels = [
+            body.incarnation
+            for (who, run), body in fences.items()
+            if who == author and not body.forced and self.fenced(who, peer, run)
+        ]
+        return max(levels, default=-1)
+
     def fenced_out(self, peer: bytes) -> bool:
         """Whether nothing newer is known of the peer than what a fence is on: it did not come back yet."""
         return peer in self._on and self.level(peer) >= self._incarnation(peer)

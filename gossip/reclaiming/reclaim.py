@@ -130,6 +130,7 @@ class Reclaims:
             self._survive(out)
         if self._stirred and not self._replica.doubt.alive:
             self._answer_for_old_runs(out)
+            self._void_late(out)
         if run is not None and (self._stirred or now >= min(run.until, run.again_at)):
             self._go_on(out, run, now)
         self._stirred = False
@@ -320,6 +321,18 @@ class Reclaims:
                     continue
                 if self._replica.view.get(self._identity, (RECLAIM, answer.run)) is None:
                     self._replica.publish(out, (RECLAIM, answer.run), None)
+
+    def _void_late(self, out: Output) -> None:
+        """A run of whom this host took over from, that only such knew who were taken over as well, is void too."""
+        for (asker, nonce), body in sorted(self._estates.reclaims.items()):
+            level, said = self._fences.outlived(self._identity, asker), self._replica.view.get(asker, (RECLAIM, nonce))
+            if said is None or said.incarnation > level:
+                continue
+            for about in body.peers:
+                known = self._fences.concluded(asker, about, nonce) or self._fences.taken(asker, about, nonce)
+                if not known and len(self._fences.by(self._identity)) < limits.MAX_OWN_FENCES:
+                    fence = FenceBody(asker, run_for(nonce, about), level, False, 0)
+                    self._replica.publish(out, (FENCE, fence.key), encode_body(FENCE, fence))
 
     def _survive(self, out: Output) -> None:
         """Somebody took this host for dead: go on anew, without what it owned."""

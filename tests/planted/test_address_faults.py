@@ -23,6 +23,7 @@ from gossip.state.address_bodies import LOAN, AckBody, Grant, LoanBody, RequestB
 from gossip.state.replica import Replica
 from gossip.state.statements import parse
 from tests.planted.detection import first_red_address_seed, revival_is_red
+from tests.sim import test_late_void
 from tests.unit.gossip.reclaiming import test_succession
 
 
@@ -150,3 +151,9 @@ def test_a_takeover_that_lends_nothing_to_who_used_it_is_noticed(monkeypatch: py
 def test_without_a_fault_the_same_lives_are_green() -> None:
     assert first_red_address_seed(range(3)) is None
     assert not revival_is_red(restart=False) and not revival_is_red(restart=True)
+
+
+def test_a_run_that_nobody_voids_late_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reclaims, "_void_late", lambda reclaims, out: None)
+    with pytest.raises(AssertionError):
+        test_late_void.test_a_promise_that_only_a_reclaimed_host_knew_of_ends_when_it_returns()
