@@ -78,10 +78,11 @@ class AddressMachine(RuleBasedStateMachine):
 
     @rule(at=whose)
     def somebody_leaves(self, at: int) -> None:
-        """For good, if enough are left."""
-        host = self._host(at)
-        gone = sum(each.left or each.dead for each in self.world.hosts)
-        if host.up and host.joined and not host.left and gone + 2 < len(self.world.hosts):
+        """For good, if enough are left, and an admin among them: it reclaims what crosses the departure."""
+        host, hosts = self._host(at), self.world.hosts
+        gone = sum(each.left or each.dead for each in hosts)
+        others = [each for each in hosts[:1] + hosts[1::2] if each is not host and not (each.left or each.dead)]
+        if host.up and host.joined and not host.left and gone + 2 < len(hosts) and others:
             leave(host)
 
     @rule(at=st.integers(0, 2))
