@@ -144,10 +144,6 @@ class Editions:
         """What the owner acknowledges of the network."""
         return self._acks.get(network, {}).get(owner)
 
-    def acks(self, network: int) -> list[tuple[bytes, AckBody]]:
-        """All acknowledgements of the network, by owner."""
-        return sorted(self._acks.get(network, {}).items())
-
     def above(self, network: int, base: Edition | None, admits: Callable[[bytes], bool]) -> list[tuple[bytes, int]]:
         """(author, number) of every edition, whole or not, that would take the base's place if it were settled."""
         known = [(-number, author) for author, number in self._chunks.get(network, {})]

@@ -22,7 +22,7 @@ from tests.lab.wire import Wire
 
 pytestmark = pytest.mark.root
 
-FIRST_ADDRESS_S = 3 * 0.5  # three times what it takes at rest, the command's own start included
+FIRST_ADDRESS_S = 3 * 0.5  # three times the goal, the start of the command included
 FIRST_S = 15.0
 DEFAULT_SIZE = 2**20
 FEW_RANGES = 4  # a host with so many ranges is lent a foreign address; with fewer it is given a block around it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -22,7 +21,7 @@ from gossip.reclaiming.succession import Succession
 from gossip.state.address_bodies import LOAN, AckBody, Grant, LoanBody, RequestBody
 from gossip.state.replica import Replica
 from gossip.state.statements import parse
-from tests.planted.detection import first_red_address_seed, revival_is_red
+from tests.planted.detection import first_red_address_seed, revival_is_red, store_late
 from tests.sim import test_late_void
 from tests.unit.gossip.reclaiming import test_succession
 
@@ -49,21 +48,7 @@ def test_a_lender_that_forgets_its_loans_on_restart_is_noticed(monkeypatch: pyte
 
 @pytest.mark.slow
 def test_a_loan_that_is_told_before_it_is_stored_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    receive, handle_timer = Node.receive, Node.handle_timer
-    late: dict[int, list[Put]] = {}
-
-    def early(node: Node, link: int, message: bytes, now: float) -> Output:
-        output = receive(node, link, message, now)
-        held = [put for put in output.persist if _lends(node, put)]
-        late.setdefault(id(node), []).extend(held)
-        return replace(output, persist=[put for put in output.persist if put not in held])
-
-    def then_stored(node: Node, now: float) -> Output:
-        output = handle_timer(node, now)
-        return replace(output, persist=[*late.pop(id(node), []), *output.persist])
-
-    monkeypatch.setattr(Node, "receive", early)
-    monkeypatch.setattr(Node, "handle_timer", then_stored)
+    store_late(monkeypatch, _lends)
     assert first_red_address_seed() is not None
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 
 import pytest
 
-from gossip.events import SPACE_STATEMENT, Output, Put, Revocation
-from gossip.node import Node
+from gossip.events import SPACE_STATEMENT, Put, Revocation
 from gossip.people import authority
 from gossip.people.authority import Admitted, Revoked
 from gossip.state.bodies import REVOKE, RevokeBody
 from gossip.state.statements import parse
+from tests.planted.detection import store_late
 from tests.sim import revoking
 from tests.sim.invariants import InvariantBroken
 from tests.sim.revoking import members, mesh, rest, revoke
@@ -49,25 +48,7 @@ def test_a_revocation_that_counts_without_the_role_is_noticed(monkeypatch: pytes
 
 
 def test_a_revocation_told_before_it_is_stored_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    late: dict[int, list[Put]] = {}
-    handle_timer = Node.handle_timer
-
-    def early(method: Callable[..., Output]) -> Callable[..., Output]:
-        def step(node: Node, *args: object) -> Output:
-            output = method(node, *args)
-            held = [put for put in output.persist if _revokes(put)]
-            late.setdefault(id(node), []).extend(held)
-            return replace(output, persist=[put for put in output.persist if put not in held])
-
-        return step
-
-    def then_stored(node: Node, now: float) -> Output:
-        output = handle_timer(node, now)
-        return replace(output, persist=[*late.pop(id(node), []), *output.persist])
-
-    for name in ("receive", "revoke", "absorb"):
-        monkeypatch.setattr(Node, name, early(getattr(Node, name)))
-    monkeypatch.setattr(Node, "handle_timer", then_stored)
+    store_late(monkeypatch, lambda _, put: _revokes(put), ("receive", "revoke", "absorb"))
     assert first_red_seed() is not None
 
 

@@ -18,7 +18,7 @@ from gossip.state.bodies import decode_body, encode_body, known
 from gossip.state.replica import Replica
 from gossip.state.statements import Statement, parse
 from gossip.state.view import Standing, View
-from tests.planted.detection import first_red_seed
+from tests.planted.detection import first_red_seed, store_late
 from tests.sim.hostile import QUOTA, Siege, names
 from tests.sim.invariants import InvariantBroken
 from tests.sim.people import MESH
@@ -79,21 +79,7 @@ def test_a_registrar_that_answers_two_claims_of_one_name_is_noticed(monkeypatch:
 
 
 def test_a_grant_that_answers_a_request_before_it_is_stored_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    receive, handle_timer = Node.receive, Node.handle_timer
-    late: dict[int, list[Put]] = {}
-
-    def early(node: Node, link: int, message: bytes, now: float) -> Output:
-        output = receive(node, link, message, now)
-        held = [put for put in output.persist if _answers(node, put)]
-        late.setdefault(id(node), []).extend(held)
-        return replace(output, persist=[put for put in output.persist if put not in held])
-
-    def then_stored(node: Node, now: float) -> Output:
-        output = handle_timer(node, now)
-        return replace(output, persist=[*late.pop(id(node), []), *output.persist])
-
-    monkeypatch.setattr(Node, "receive", early)
-    monkeypatch.setattr(Node, "handle_timer", then_stored)
+    store_late(monkeypatch, _answers)
     assert first_red_seed() is not None
 
 

@@ -26,7 +26,7 @@ def _shared() -> Iterator[None]:
 def settled(size: int = SIZE, seconds: float = 45.0) -> World:
     world = World(1, size)
     world.settle(seconds)
-    assert world.run(world.now + 2.0, world.whole)
+    assert world.run(world.now + 2.0, world.whole), "costs of links are said at any time: one may be on its way"
     return world
 
 

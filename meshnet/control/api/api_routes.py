@@ -7,7 +7,7 @@ Reference: design §9; docs/membership.md for the routes of membership and keys.
 from aiohttp import web
 
 from meshnet.control.api import ipam_routes
-from meshnet.control.api.reading import check_address, read, wrong_value
+from meshnet.control.api.reading import NAME, check_address, read, wrong_value
 from meshnet.control.api.requests import (
     AcceptRequest,
     AllowRequest,
@@ -26,7 +26,6 @@ from meshnet.control.api.requests import (
 
 __all__ = ["add_routes"]
 
-NAME = r"{name:[a-z0-9-]{1,63}}"
 PEER = r"{peer:[0-9a-z-]{1,64}}"
 
 

@@ -16,11 +16,10 @@ from meshnet.control.api.ipam_requests import (
     ReclaimRequest,
     RegistrarRequest,
 )
-from meshnet.control.api.reading import check_address, read, wrong_value
+from meshnet.control.api.reading import NAME, check_address, read, wrong_value
 
 __all__ = ["add_routes"]
 
-NAME = r"{name:[a-z0-9-]{1,63}}"
 _PEER = re.compile(r"[0-9a-z-]{1,64}")
 
 

@@ -13,9 +13,12 @@ from aiohttp import web
 
 from meshnet.errors import ExitCode, MeshnetError
 
-__all__ = ["BODY_TIMEOUT_S", "Address", "Answer", "NetworkName", "check_address", "read", "wrong_value"]
+__all__ = ["BODY_TIMEOUT_S", "NAME", "Address", "Answer", "NetworkName", "check_address", "read", "wrong_value"]
 
 BODY_TIMEOUT_S = 10.0
+
+NAME = r"{name:[a-z0-9-]{1,63}}"
+"""The part of a path that names a network."""
 
 Answer = Mapping[str, object]
 NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")]

@@ -109,7 +109,7 @@ def test_acknowledgements_are_kept_by_owner() -> None:
     heard = Heard()
     body = AckBody(1, A, 1, bytes(16))
     assert heard.hear("b", ACK, b"\0\0\0\1", encode_body(ACK, body)) is None
-    assert heard.editions.ack(1, B) == body and heard.editions.acks(1) == [(B, body)]
+    assert heard.editions.ack(1, B) == body
     heard.hear("b", ACK, b"\0\0\0\1", None)
     assert heard.editions.ack(1, B) is None
     assert heard.hear("b", GRANT, bytes(16), None) is None
